@@ -1,0 +1,1 @@
+"""Models: the table of them, their weights, and engines that run them."""

@@ -1,0 +1,154 @@
+"""Engines: a model loaded on a device, and the one place that loads them."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from napari_superres.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from napari_superres.models.catalog import ModelSpec
+
+
+class Halo(NamedTuple):
+    """How many source pixels at each side of a tile are context that is not kept.
+
+    A side with 0 lies on the plane's own border: there the engine does what its network does at the
+    border of a whole image (zero padding a layer, or one reflection of the input).
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Address(NamedTuple):
+    """Where a tile is: all that randomness may depend on.
+
+    `plane` counts planes in the whole image, channel innermost; `y` and `x` are the first source
+    pixel of what the tile keeps.
+    """
+
+    seed: int
+    sample: int
+    plane: int
+    y: int
+    x: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that decides what a loaded model computes, beside its weights.
+
+    Parameters
+    ----------
+    engine : str
+        ``"numpy"``, ``"ncnn"`` or ``"torch"``: which implementation runs the network.
+    device : str
+        ``"cpu"``, ``"cuda:0"`` or ``"mps"``.
+    precision : {"float32", "float16", "bfloat16"}
+        Arithmetic inside the network.
+    denoise : float or None
+        Denoising strength, for models whose weights depend on it.
+    uncertainty : bool
+        Whether the predicted scale of the error is returned too, as further samples.
+    options : tuple of (str, value)
+        The model's own options, all of them, sorted by name.
+    """
+
+    engine: str = "torch"
+    device: str = "cpu"
+    precision: str = "float32"
+    denoise: float | None = None
+    uncertainty: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+class Engine(Protocol):
+    """A model loaded on a device. Safe to call from several threads at once."""
+
+    def __call__(self, tiles: np.ndarray, halo: Halo, at: Sequence[Address]) -> np.ndarray:
+        """Return finer tiles, the halo dropped.
+
+        Parameters
+        ----------
+        tiles : np.ndarray, shape (n, c, y, x), float32
+            In [0, 1] where the model needs limits, in the source's own units where it needs none.
+            `c` is `spec.samples`, plus one plane of noise standard deviation where
+            `spec.noise_input`.
+        halo : Halo
+            Context at each side, in source pixels.
+        at : sequence of Address
+            Where each tile is; only engines that draw random numbers use it.
+
+        Returns
+        -------
+        np.ndarray, shape (n, k, s*(y - top - bottom), s*(x - left - right)), float32
+            `k` is `spec.samples`, doubled when the setting asks for uncertainty. Not clipped.
+        """
+
+
+class Family(Protocol):
+    """What a module under `models/families` offers."""
+
+    ENGINES: Sequence[str]
+    """Implementations it has, fastest on a CPU first."""
+
+    def load(self, spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engine:
+        """Return an engine for `spec`; `weights` maps each file name of the row to its path."""
+
+
+_engines: dict[tuple[Any, ...], Engine] = {}
+_loading = threading.Lock()
+
+
+def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engine:
+    """Return the engine for a model; a process loads each only once.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model, its scale factor filled in.
+    weights : mapping of str to Path
+        Verified files, by the names in the row.
+    setting : Setting
+        Device, precision and the like.
+
+    Raises
+    ------
+    SettingError
+        If the family has no such implementation.
+    WeightsError
+        If a file does not hold what the row says.
+    """
+    key = (spec, tuple(sorted((name, str(path)) for name, path in weights.items())), setting)
+    with _loading:
+        if key not in _engines:
+            family = load_family(spec.family)
+            if setting.engine not in family.ENGINES:
+                raise SettingError(
+                    f"'{spec.name}' does not run on the engine '{setting.engine}'.",
+                    f"Use one of: {', '.join(family.ENGINES)}.",
+                )
+            _engines[key] = family.load(spec, weights, setting)
+        return _engines[key]
+
+
+def load_family(name: str) -> Any:
+    """Import the module of a family. Returns a `Family`."""
+    return importlib.import_module(f"napari_superres.models.families.{name}")
+
+
+def forget_engines() -> None:
+    """Drop every loaded engine, so that its memory can be used for something else."""
+    with _loading:
+        _engines.clear()
