@@ -1,0 +1,1 @@
+"""The Real-ESRGAN family: RRDBNet and SRVGGNetCompact networks, with the official weights."""
