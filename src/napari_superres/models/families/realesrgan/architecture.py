@@ -195,7 +195,8 @@ def recognise(shapes: Mapping[str, Shape], file: str = "the checkpoint") -> Arch
         some = ", ".join(f"'{name}'" for name in sorted(known)[:3]) or "none"
         raise WeightsError(
             f"'{file}' is neither an RRDBNet (no tensor 'conv_first.weight') nor an "
-            f"SRVGGNetCompact (no tensor 'body.0.weight'); its tensors are {some}, ... ({len(known)} in all).",
+            f"SRVGGNetCompact (no tensor 'body.0.weight'); its {len(known)} tensors "
+            f"are {some}, ...",
             "Use a checkpoint of the Real-ESRGAN or ESRGAN family.",
         )
     _compare(known, architecture, file)
