@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_superres.errors import SettingError
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -39,7 +41,7 @@ class Camera:
 
     Raises
     ------
-    ValueError
+    SettingError
         If a number is negative, or `bits` is none of the four choices.
     """
 
@@ -55,16 +57,16 @@ class Camera:
     def __post_init__(self) -> None:
         if self.bits not in (None, 8, 12, 16):
             msg = f"bits={self.bits} is no camera's: use 8, 12, 16, or None for no rounding."
-            raise ValueError(msg)
+            raise SettingError(msg)
         if self.photons is not None and self.photons <= 0:
             msg = f"photons={self.photons} must be greater than 0, or None for no noise."
-            raise ValueError(msg)
+            raise SettingError(msg)
         if min(self.read_noise, self.pixel_spread, self.hot_pixels) < 0 or self.gain <= 0:
             msg = "read_noise, pixel_spread and hot_pixels must not be negative, gain must be > 0."
-            raise ValueError(msg)
+            raise SettingError(msg)
         if self.multiplication < 1:
             msg = f"multiplication={self.multiplication} must be at least 1."
-            raise ValueError(msg)
+            raise SettingError(msg)
 
     @property
     def levels_per_unit(self) -> float:

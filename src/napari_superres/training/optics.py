@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft
 
+from napari_superres.errors import SettingError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,7 +54,7 @@ class Optics:
 
     Raises
     ------
-    ValueError
+    SettingError
         If the modality is unknown, or a quantity is not possible in nature.
     """
 
@@ -69,24 +71,24 @@ class Optics:
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             msg = f"modality={self.modality!r} is unknown: use one of {', '.join(MODALITIES)}."
-            raise ValueError(msg)
+            raise SettingError(msg)
         if not 0 < self.na < self.refractive_index:
             msg = (
                 f"na={self.na} is not possible: it must lie between 0 and the refractive index, "
                 f"{self.refractive_index}."
             )
-            raise ValueError(msg)
+            raise SettingError(msg)
         if min(self.wavelength, self.excitation, self.pixel_size, self.pinhole, self.sheet) <= 0:
             msg = "wavelengths, pixel size, pinhole and sheet must all be greater than 0."
-            raise ValueError(msg)
+            raise SettingError(msg)
         unknown = set(self.aberrations) - set(_ZERNIKE)
         if unknown:
             msg = f"unknown aberrations {sorted(unknown)}: use any of {', '.join(_ZERNIKE)}."
-            raise ValueError(msg)
+            raise SettingError(msg)
 
     @property
     def fwhm(self) -> float:
-        """Return the width of the in-focus PSF at half maximum, in pixels (0.51 wavelength / NA)."""
+        """Return the width at half maximum of the PSF in focus, in pixels."""
         return 0.51 * self.wavelength / self.na / self.pixel_size
 
 

@@ -1,0 +1,1 @@
+"""Simulated microscopy with known truth, and the training of the embedded models."""
