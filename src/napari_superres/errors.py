@@ -16,8 +16,8 @@
     ├── IncompleteError (RuntimeError)      some blocks failed, the others are done
     └── Cancelled                           somebody asked to stop
 
-Every error also derives from the built-in that a stranger would catch, carries a `hint` (what to do)
-and an `exit_code` (what the command line returns).
+Every error also derives from the built-in that a stranger would catch, carries a `hint` (what to
+do) and an `exit_code` (what the command line returns).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class IncompleteError(SuperresError, RuntimeError):
     exit_code = 3
 
 
-class Cancelled(SuperresError):
+class Cancelled(SuperresError):  # noqa: N818, not an error
     """Somebody asked to stop. Not a failure."""
 
     exit_code = 130

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 
 from napari_superres.errors import AxesError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import dask.array as da
 
     from napari_superres.plan import Plan
 
@@ -113,7 +114,7 @@ class Image:
             object.__setattr__(self, "channels", (Channel(),) * n_channels)
         elif len(self.channels) != n_channels:
             raise InputError(
-                f"'{self.name}' has {n_channels} channels but descriptions of {len(self.channels)}.",
+                f"'{self.name}' has {n_channels} channels, but {len(self.channels)} are described.",
                 "Describe each channel, or none.",
             )
 
@@ -277,8 +278,9 @@ def check_axes(axes: str, shape: Sequence[int], name: str) -> None:
             f"axes='{axes}' of '{name}' ({listing}) names no 'y' and 'x' to make finer.",
             "Say which two axes are the picture, for example axes='zyx'.",
         )
-    if "s" in axes and shape[axes.index("s")] not in (3, 4):
+    samples = shape[axes.index("s")] if "s" in axes else 3
+    if samples not in (3, 4):
         raise AxesError(
-            f"Axis 's' of '{name}' has {shape[axes.index('s')]} samples; an RGB(A) picture has 3 or 4.",
+            f"Axis 's' of '{name}' has {samples} samples; an RGB(A) picture has 3 or 4.",
             "Call it 'c' if it holds channels.",
         )

@@ -6,7 +6,7 @@ Adding a model is adding a row. The documentation's table, the widget's menu and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -123,6 +123,8 @@ class ModelSpec:
         What is computed independently.
     options : tuple of Option
         What it takes beside the shared settings.
+    workspace : int
+        Bytes that the network needs while it runs, for one source pixel of a tile.
     parameters : int
         Number of trained numbers.
     flop : float
@@ -153,7 +155,8 @@ class ModelSpec:
     tile: int = 512
     multiple: int = 1
     unit: Literal["tile", "plane"] = "tile"
-    options: tuple[Option, ...] = field(default=())
+    options: tuple[Option, ...] = ()
+    workspace: int = 0
     parameters: int = 0
     flop: float = 0.0
 
@@ -224,6 +227,7 @@ def _realesrgan(
         halo=halo,
         tile=tile,
         multiple=multiple,
+        workspace=1_500 if flop < 5e6 else 6_000,
         parameters=parameters,
         flop=flop,
     )

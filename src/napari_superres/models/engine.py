@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import importlib.util
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_superres.models.catalog import ModelSpec
+
+
+PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 class Halo(NamedTuple):
@@ -71,6 +76,29 @@ class Setting:
     denoise: float | None = None
     uncertainty: bool = False
     options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute: the part of a plan that belongs to the machine.
+
+    Parameters
+    ----------
+    engine, version : str
+        Which implementation, and its version.
+    device : str
+        ``"cpu"``, ``"cuda:0"`` or ``"mps"``.
+    precision : {"float32", "float16", "bfloat16"}
+        Arithmetic inside the network.
+    batch : int
+        Tiles in each call; batches of another size differ in the last bits.
+    """
+
+    engine: str
+    version: str = ""
+    device: str = "cpu"
+    precision: str = "float32"
+    batch: int = 1
 
 
 class Engine(Protocol):
@@ -141,6 +169,96 @@ def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) 
                 )
             _engines[key] = family.load(spec, weights, setting)
         return _engines[key]
+
+
+def choose_compute(
+    spec: ModelSpec, device: str = "auto", precision: str = "auto", batch: int | None = None
+) -> Compute:
+    """Return where and how a model is computed on this machine.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    device : str
+        ``"auto"`` (the first GPU, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``;
+        ``"cpu/torch"`` names the implementation too.
+    precision : str
+        ``"auto"`` (float32), ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+    batch : int, optional
+        None for 1 on a CPU and 8 elsewhere.
+
+    Raises
+    ------
+    SettingError
+        If there is no such device, precision or implementation.
+    MissingDependencyError
+        If the only implementation needs a package that is not installed.
+    """
+    if precision not in ("auto", *PRECISIONS):
+        raise SettingError(
+            f"precision='{precision}' is not known.", f"Use one of: auto, {', '.join(PRECISIONS)}."
+        )
+    precision = "float32" if precision == "auto" else precision
+    device, _, engine = device.partition("/")
+    engines = load_family(spec.family).ENGINES
+    if engine and engine not in engines:
+        raise SettingError(
+            f"'{spec.name}' does not run on the engine '{engine}'.",
+            f"Use one of: {', '.join(engines)}.",
+        )
+    if "torch" in engines:
+        device = _torch_device(device)
+    elif device not in ("auto", "cpu"):
+        raise SettingError(
+            f"'{spec.name}' runs on the CPU, not on '{device}'.", "Use device='cpu'."
+        )
+    else:
+        device = "cpu"
+    if device != "cpu" or precision != "float32":
+        engine = engine or "torch"
+    else:
+        engine = engine or next(name for name in engines if _installed(name))
+    if engine != "torch" and (device, precision) != ("cpu", "float32"):
+        raise SettingError(
+            f"The engine '{engine}' computes in float32 on the CPU, not {precision} on {device}.",
+            f"Use device='{device}/torch'.",
+        )
+    if batch is not None and batch < 1:
+        raise SettingError(f"batch={batch} is not a number of tiles.", "Use 1 or more.")
+    batch = batch or (1 if device == "cpu" else 8)
+    return Compute(engine, _version(engine), device, precision, batch)
+
+
+def _torch_device(wish: str) -> str:
+    import torch
+
+    kind = wish.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise SettingError(f"device='{wish}' is not known.", "Use auto, cpu, cuda, cuda:N or mps.")
+    if kind == "auto":
+        if torch.cuda.is_available():
+            return "cuda:0"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if kind == "cuda":
+        index = int(wish.partition(":")[2] or 0)
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if index >= found:
+            raise SettingError(
+                f"device='{wish}' is not on this machine: PyTorch sees {found} CUDA devices.",
+                "Use device='cpu', or install a CUDA build of PyTorch.",
+            )
+        return f"cuda:{index}"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise SettingError("device='mps' is not on this machine.", "Use device='cpu'.")
+    return kind
+
+
+def _installed(engine: str) -> bool:
+    return engine == "numpy" or importlib.util.find_spec(engine) is not None
+
+
+def _version(engine: str) -> str:
+    return importlib.metadata.version(engine)
 
 
 def load_family(name: str) -> Any:

@@ -1,0 +1,139 @@
+"""Type in, type out: the arrays that `upscale` takes, and gives back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from napari_superres.errors import AxesError, InputError
+from napari_superres.image import Image
+
+
+def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
+    """Return anything that `upscale` takes as an `Image`, lazily.
+
+    Parameters
+    ----------
+    x : Image, numpy.ndarray, dask.array.Array, xarray.DataArray or zarr.Array
+    axes : str, optional
+        One letter a dimension; replaces what `x` says of itself.
+    rgb : bool
+        True when axis ``c`` holds the samples of a colour picture.
+
+    Raises
+    ------
+    AxesError
+        If the axes are not known.
+    InputError
+        If `x` is nothing that has pixels.
+    """
+    kind = type(x).__module__.partition(".")[0]
+    if kind == "napari":
+        raise InputError(
+            f"A napari layer ('{getattr(x, 'name', x)}') is more than its pixels.",
+            "Use napari_superres.plugin.upscale_layer(layer), which keeps its place and colours, "
+            "or upscale(layer.data, axes=...).",
+        )
+    if isinstance(x, Image):
+        return replace(x, axes=_axes(axes, x.data.ndim, rgb=rgb)) if axes else x
+    if isinstance(x, os.PathLike | str):
+        raise InputError(f"'{x}' is a path.", "Open it first: upscale(read(path)).")
+    name = "image"
+    if kind == "xarray":
+        axes = axes or "".join(str(d).lower() for d in x.dims)
+        if len(axes) != x.ndim:
+            raise AxesError(
+                f"The dimensions {x.dims} are not single letters.",
+                "Rename them, for example to 't', 'c', 'z', 'y', 'x', or give axes=.",
+            )
+        name = str(x.name or "image")
+        x = x.data
+    if not all(hasattr(x, a) for a in ("shape", "dtype", "__getitem__")):
+        raise InputError(
+            f"A {type(x).__name__} has no pixels.",
+            "Give an Image, a numpy, dask or xarray array; open files with read(path).",
+        )
+    data = x if isinstance(x, da.Array) else da.from_array(x, name=_identity(x))
+    if data.dtype.byteorder not in "=|":
+        data = data.astype(data.dtype.newbyteorder("="))
+    return Image(data, _axes(axes, data.ndim, rgb=rgb), name=name)
+
+
+def _identity(x: Any) -> bool | None:
+    # dask would read a large array only to give it a name; False takes a random one.
+    return False if isinstance(x, np.ndarray) else None
+
+
+def _axes(axes: str | None, ndim: int, *, rgb: bool) -> str:
+    if axes is None:
+        if ndim == 2:
+            axes = "yx"
+        elif ndim == 3 and rgb:
+            axes = "yxc"
+        else:
+            raise AxesError(
+                f"Which of the {ndim} axes is which?",
+                f"Give axes= with one letter each, for example axes='{'tczyx'[-ndim:]}'.",
+            )
+    return axes.replace("c", "s") if rgb else axes
+
+
+def like(x: Any, image: Image, result: Image) -> Any:
+    """Return a result as the type of thing that it was made from.
+
+    Parameters
+    ----------
+    x : Image, numpy.ndarray, dask.array.Array, xarray.DataArray or zarr.Array
+        What `upscale` was given.
+    image : Image
+        `x` as an image.
+    result : Image
+        The lazy result.
+
+    Returns
+    -------
+    Same type as `x` (a dask array for a Zarr array)
+        Computed, if `x` was in memory.
+    """
+    if isinstance(x, Image):
+        return result
+    kind = type(x).__module__.partition(".")[0]
+    if kind == "xarray":
+        return _as_xarray(x, image, result)
+    return _computed(result.data) if isinstance(x, np.ndarray) else result.data
+
+
+def _computed(data: da.Array) -> np.ndarray:
+    return np.asarray(data.compute(scheduler="threads", num_workers=os.cpu_count()))
+
+
+def _as_xarray(x: Any, image: Image, result: Image) -> Any:
+    """Return an xarray with the coordinates of `x`, those along y and x at the new centres."""
+    assert result.plan is not None
+    scale = result.plan.scale
+    lazy = isinstance(x.data, da.Array)
+    fine = {d for a, d in zip(image.axes, x.dims, strict=True) if a in "yx"}
+    coords: dict[Any, Any] = {}
+    for name, coord in x.coords.items():
+        if not fine & set(coord.dims):
+            coords[name] = coord
+        elif coord.ndim == 1 and coord.dtype.kind in "iuf":
+            coords[name] = (coord.dims, _finer_centres(coord.values, scale))
+    data = result.data if lazy else _computed(result.data)
+    attrs = {**x.attrs, "superres": dict(result.history[-1])}
+    return type(x)(data, dims=x.dims, coords=coords, name=x.name, attrs=attrs)
+
+
+def _finer_centres(centres: np.ndarray, scale: int) -> np.ndarray:
+    n = len(centres)
+    at = (np.arange(n * scale) + 0.5) / scale - 0.5
+    centres = centres.astype(np.float64)
+    if n == 1:
+        return np.repeat(centres, scale)
+    # Beyond the first and last centre the spacing there goes on.
+    before, after = 2 * centres[0] - centres[1], 2 * centres[-1] - centres[-2]
+    return np.interp(at, np.arange(-1, n + 1), np.concatenate([[before], centres, [after]]))

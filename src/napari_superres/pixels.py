@@ -1,0 +1,112 @@
+"""Arithmetic on pixels that several steps of an upscaling share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+_AROUND = np.ones((3, 3), np.float32)
+
+
+def value_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the smallest and largest value that a pixel can hold; infinite for floats."""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return float(info.min), float(info.max)
+    return -np.inf, np.inf
+
+
+def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return values as pixels of a type: integers rounded half to even and clipped to its range.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        Any shape. Values that are not finite become 0 in integers.
+    dtype : dtype
+        Integer or floating.
+
+    Returns
+    -------
+    np.ndarray, of type `dtype`
+    """
+    if dtype.kind not in "iu":
+        return values.astype(dtype, copy=False)
+    if values.dtype.kind in "iu":
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        info = np.iinfo(values.dtype)
+        return np.clip(values, max(low, info.min), min(high, info.max)).astype(dtype)
+    low, high = value_range(dtype)
+    rounded = np.rint(values)
+    if dtype.itemsize >= 4:
+        # float32 cannot hold the largest 32-bit integer, and a cast beyond the range is undefined.
+        rounded = rounded.astype(np.float64)
+    return np.asarray(np.nan_to_num(np.clip(rounded, low, high)).astype(dtype))
+
+
+def fill_gaps(values: np.ndarray, reach: int) -> np.ndarray:
+    """Return values with each one that is not finite replaced by its finite neighbours' mean.
+
+    Gaps are closed from their rim inwards, one pixel a step, so that what a model sees near a gap
+    continues what was measured. Deeper inside than `reach` they become 0: no finite pixel's result
+    depends on that.
+
+    Parameters
+    ----------
+    values : np.ndarray, shape (n, c, y, x), float32
+    reach : int
+        Number of steps.
+
+    Returns
+    -------
+    np.ndarray
+        The same array when all of it is finite.
+    """
+    known = np.isfinite(values)
+    if known.all():
+        return values
+    filled = np.where(known, values, np.float32(0))
+    for plane in np.ndindex(*values.shape[:2]):
+        _close(filled[plane], known[plane].copy(), reach)
+    return filled
+
+
+def _close(plane: np.ndarray, known: np.ndarray, reach: int) -> None:
+    for _ in range(reach):
+        if known.all() or not known.any():
+            return
+        weight = ndimage.correlate(known.astype(np.float32), _AROUND, mode="constant")
+        total = ndimage.correlate(np.where(known, plane, 0), _AROUND, mode="constant")
+        rim = ~known & (weight > 0)
+        plane[rim] = total[rim] / weight[rim]
+        known |= rim
+
+
+def resample_area(values: np.ndarray, scale: int, wanted: int) -> np.ndarray:
+    """Return blocks of `scale` x `scale` pixels as blocks of `wanted` x `wanted`, by area.
+
+    Each source pixel's block is resampled by itself, so pixel centres and block means are kept.
+
+    Parameters
+    ----------
+    values : np.ndarray, shape (..., scale*y, scale*x), float32
+    scale, wanted : int
+
+    Returns
+    -------
+    np.ndarray, shape (..., wanted*y, wanted*x), float32
+    """
+    if scale == wanted:
+        return values
+    edges, new = np.arange(scale + 1) / scale, np.arange(wanted + 1) / wanted
+    overlap = np.minimum(edges[None, 1:], new[1:, None]) - np.maximum(
+        edges[None, :-1], new[:-1, None]
+    )
+    share = (np.clip(overlap, 0, None) * wanted).astype(np.float32)  # (wanted, scale)
+    for axis in (-2, -1):
+        moved = np.moveaxis(values, axis, -1)
+        blocks = moved.reshape(*moved.shape[:-1], -1, scale) @ share.T
+        values = np.moveaxis(blocks.reshape(*moved.shape[:-1], -1), -1, axis)
+    return values

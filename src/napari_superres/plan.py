@@ -1,0 +1,262 @@
+"""Every decision about one run, made before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_superres.consistency import RADIUS
+from napari_superres.models.engine import Compute, Setting
+from napari_superres.tiles import Lattice
+
+if TYPE_CHECKING:
+    from napari_superres.models.catalog import Consistency, ModelSpec
+
+Limits = tuple[float, float]
+
+EXACT_INTEGER = 2**24
+"""Beyond it float32, in which models compute, cannot tell neighbouring integers apart."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every decision about one run; whatever could change a pixel is in it.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    axes : str
+        Axes of the source with ``y``, ``x`` and then ``s`` last.
+    shape : tuple of int
+        Shape of the source, in that order.
+    source_dtype, dtype : str
+        Type of a pixel before and after.
+    scale : int
+        Scale factor of the result.
+    step : (int, int)
+        Core of a tile along y and x, in source pixels.
+    halo, feather : int
+        In source pixels.
+    block : (int, int)
+        What one task computes, in output pixels along y and x.
+    limits : tuple of (float, float), or None
+        What becomes 0 and 1, a pair for each channel (one for an RGB picture).
+    denoise : tuple of (float or None)
+        Denoising strength of each channel; None where the model has no such setting.
+    consistency : {"pixel", "local", "off"}
+        How light is conserved.
+    seed, samples : int
+        For models that draw random numbers.
+    uncertainty : bool
+        Whether the spread is computed too.
+    compute : Compute
+        Engine, device, precision and batch.
+    options : tuple of (str, value)
+        The model's own options, all of them, sorted by name.
+    """
+
+    spec: ModelSpec
+    axes: str
+    shape: tuple[int, ...]
+    source_dtype: str
+    dtype: str
+    scale: int
+    step: tuple[int, int]
+    halo: int
+    feather: int
+    block: tuple[int, int]
+    limits: tuple[Limits, ...] | None
+    denoise: tuple[float | None, ...]
+    consistency: Consistency
+    seed: int
+    samples: int
+    uncertainty: bool
+    compute: Compute
+    options: tuple[tuple[str, Any], ...]
+
+    @property
+    def rgb(self) -> bool:
+        """True when the source is a colour picture."""
+        return self.axes.endswith("s")
+
+    @property
+    def plane_axes(self) -> str:
+        """The axes that count planes: all but y, x and s."""
+        return self.axes.replace("y", "").replace("x", "").replace("s", "")
+
+    @property
+    def context(self) -> int:
+        """Source pixels that a tile sees at each side of what it keeps."""
+        return self.halo + RADIUS[self.consistency]
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Length of a whole tile away from the border, along y and x, in source pixels."""
+        y, x = (step + self.feather + 2 * self.context for step in self.step)
+        return y, x
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the result, in the order of `axes`."""
+        return tuple(
+            n * self.scale if a in "yx" else n for a, n in zip(self.axes, self.shape, strict=True)
+        )
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the result, uncompressed and without a pyramid."""
+        return math.prod(self.output_shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def planes(self) -> int:
+        """Number of planes."""
+        return math.prod(
+            n for a, n in zip(self.axes, self.shape, strict=True) if a in self.plane_axes
+        )
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles in all planes."""
+        return self.planes * math.prod(lattice.count for lattice in self.lattices())
+
+    @property
+    def overhead(self) -> float:
+        """How many source pixels the model sees for each that is kept."""
+        y, x = self.lattices()
+        seen = [
+            sum(axis.seen(k, self.context).length for k in range(axis.count)) for axis in (y, x)
+        ]
+        return seen[0] * seen[1] / (y.length * x.length)
+
+    @property
+    def task_bytes(self) -> int:
+        """Most memory that one task needs beside the loaded model: window, tile, block."""
+        samples = 3 if self.rgb else 1
+        out = self.block[0] * self.block[1] * samples
+        tile = min(self.tile[0], self._length("y")) * min(self.tile[1], self._length("x"))
+        seen = tile * max(samples, self.spec.samples) * self.compute.batch
+        window = math.prod(edge // self.scale + 2 * self.context for edge in self.block) * samples
+        return int(
+            window * 12
+            + seen * (12 + 16 * self.spec.at(self.scale).scale ** 2)
+            + tile * self.compute.batch * self.spec.workspace
+            + out * (8 + 2 * np.dtype(self.dtype).itemsize)
+        )
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of the whole run, halo included."""
+        passes = 1 if self.rgb and self.spec.samples == 3 else (3 if self.rgb else 1)
+        pixels = self.planes * self._length("y") * self._length("x") * passes
+        return self.spec.flop * pixels * self.overhead
+
+    def lattices(self) -> tuple[Lattice, Lattice]:
+        """Return the tiles along y and along x."""
+        y, x = (
+            Lattice(self._length(axis), step, self.context, self.feather)
+            for axis, step in zip("yx", self.step, strict=True)
+        )
+        return y, x
+
+    def setting(self, channel: int) -> Setting:
+        """Return what the engine for a channel is loaded with."""
+        return Setting(
+            engine=self.compute.engine,
+            device=self.compute.device,
+            precision=self.compute.precision,
+            denoise=self.denoise[channel],
+            uncertainty=self.uncertainty,
+            options=self.options,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as JSON values, for a result's history and for a job's fingerprint."""
+        values = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("spec", "compute", "options")
+        }
+        return {
+            "model": self.spec.name,
+            **_plain(values),
+            **dataclasses.asdict(self.compute),
+            "options": dict(self.options),
+        }
+
+    def _length(self, axis: str) -> int:
+        return self.shape[self.axes.index(axis)]
+
+    def __str__(self) -> str:
+        source = " x ".join(map(str, self.shape))
+        result = " x ".join(map(str, self.output_shape))
+        seam = f"feather {self.feather}" if self.feather else "hard seams"
+        y, x = self.tile
+        compute = self.compute
+        lines = [
+            ("model", f"{self.spec.name} ({self.spec.title})"),
+            ("trained on", self.spec.domain),
+            ("proven with", self.spec.proven),
+            ("source", f"{self.axes}  {source}  {self.source_dtype}"),
+            ("result", f"{self.axes}  {result}  {self.dtype}  {human_bytes(self.output_bytes)}"),
+            (
+                "tiles",
+                f"{self.tiles} of {y} x {x} pixels, halo {self.halo}, {seam}; "
+                f"{self.overhead:.2f} pixels computed for each kept",
+            ),
+            ("halo", self._halo_words()),
+            ("limits", self._limits_words()),
+            ("light", f"consistency '{self.consistency}'"),
+            (
+                "engine",
+                f"{compute.engine} {compute.version} on {compute.device}, {compute.precision}, "
+                f"batch {compute.batch}",
+            ),
+            ("memory", f"about {human_bytes(self.task_bytes)} a task beside the model"),
+            ("licence", self.spec.licence + ("" if self.spec.commercial else " (non-commercial)")),
+            ("cite", self.spec.citation),
+        ]
+        if any(d is not None for d in self.denoise):
+            lines.insert(8, ("denoise", ", ".join(f"{d:g}" for d in self.denoise if d is not None)))
+        if self.options:
+            lines.insert(9, ("options", ", ".join(f"{k}={v}" for k, v in self.options)))
+        return "\n".join(f"{key:<12}{value}" for key, value in lines)
+
+    def _halo_words(self) -> str:
+        if self.halo >= self.spec.radius:
+            return f"{self.halo} covers the receptive radius: tiled equals untiled"
+        if self.halo >= self.spec.halo:
+            return (
+                f"{self.halo} of a receptive radius of {self.spec.radius}: "
+                "seams below 1/255 were measured with the trained weights"
+            )
+        return (
+            f"{self.halo} is less than the {self.spec.halo} that this model needs: "
+            "expect visible seams between tiles"
+        )
+
+    def _limits_words(self) -> str:
+        if self.limits is None:
+            return "none: the model commutes with gain and offset"
+        return ", ".join(f"{low:g} to {high:g}" for low, high in self.limits)
+
+
+def human_bytes(n: float) -> str:
+    """Return a number of bytes as people write it, such as ``"3.2 GB"``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} PB"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,296 @@
+"""From wishes and facts to decisions: `make_plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_superres.consistency import RADIUS
+from napari_superres.errors import InputError, SettingError, UnknownModelError
+from napari_superres.image import check_axes
+from napari_superres.models.catalog import MODELS, ModelSpec, default_model
+from napari_superres.models.engine import Compute
+from napari_superres.plan import Limits, Plan
+from napari_superres.tiles import block_for, step_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_superres.image import Image
+    from napari_superres.models.catalog import Consistency
+    from napari_superres.survey import Survey
+
+
+def make_plan(
+    image: Image,
+    model: str | ModelSpec | None = None,
+    survey: Survey | None = None,
+    *,
+    scale: int | None = None,
+    limits: Limits | Sequence[Limits] | None = None,
+    denoise: float | str | None = None,
+    consistency: Consistency | None = None,
+    dtype: Any = None,
+    tile: int | tuple[int, int] | None = None,
+    halo: int | None = None,
+    feather: int | None = None,
+    seed: int = 0,
+    samples: int = 1,
+    uncertainty: bool = False,
+    compute: Compute | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Turn wishes and facts into decisions. Pure: reads no pixel, loads no model.
+
+    Parameters
+    ----------
+    image : Image
+        The whole source.
+    model : str or ModelSpec, optional
+        A name of the table, or a row.
+    survey : Survey, optional
+        Facts about the pixels. Needed when the model needs limits and none are given.
+    scale : int, optional
+        Scale factor of the result; None for the model's own (2 for models that make any).
+    limits : (float, float), or a sequence of them, optional
+        What becomes 0 and 1, for all channels or for each. None takes the survey's 0.1 and 99.9
+        percentiles, and 0:255 for RGB pictures of 8 bits.
+    denoise : float or "auto", optional
+        Strength between 0 and 1, for models that have the setting.
+    consistency : {"pixel", "local", "off"}, optional
+        How light is conserved; None for the model's measured default.
+    dtype : dtype, optional
+        Type of the result's pixels; None for the source's.
+    tile : int or (int, int), optional
+        What the model sees at once, halo included, in source pixels.
+    halo, feather : int, optional
+        In source pixels.
+    seed, samples : int
+        For models that draw random numbers.
+    uncertainty : bool
+        Whether to compute the spread too.
+    compute : Compute, optional
+        Where and how to compute; None for the plainest engine of the family on the CPU.
+    options : mapping, optional
+        The model's own options.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    SettingError
+        If a setting is out of range, unknown to the model, or contradicts another.
+    InputError
+        If the model cannot treat such pixels.
+    UnknownModelError
+        If the table has no such model.
+    """
+    spec = _row(model, scale)
+    scale = _whole_scale(spec, scale)
+    spec = spec.at(scale)
+    image = image.transposed(canonical_axes(image.axes))
+    check_axes(image.axes, image.shape, image.name)
+    _check_pixels(image, spec)
+    out = _result_dtype(image, dtype, spec)
+    variant = consistency or spec.consistency
+    if variant not in RADIUS:
+        raise SettingError(f"consistency='{variant}' is not one of: {', '.join(RADIUS)}.")
+    compute = compute or Compute(engine="numpy" if spec.family == "interpolation" else "torch")
+    halo = spec.halo if halo is None else _natural("halo", halo)
+    # What lies outside the limits is interpolated linearly, which looks one pixel around.
+    halo = max(halo, 1) if spec.needs_limits and halo else halo
+    halo = -(-halo // spec.multiple) * spec.multiple
+    feather = spec.feather if feather is None else _natural("feather", feather)
+    step = _steps(spec, tile, halo + RADIUS[variant], feather)
+    height, width = image.size("y"), image.size("x")
+    channels = 1 if image.rgb else image.size("c", 1)
+    return Plan(
+        spec=spec,
+        axes=image.axes,
+        shape=image.shape,
+        source_dtype=str(image.dtype),
+        dtype=str(out),
+        scale=scale,
+        step=step,
+        halo=halo,
+        feather=feather,
+        block=(block_for(step[0], scale, height), block_for(step[1], scale, width)),
+        limits=_limits(image, spec, limits, survey, channels) if spec.needs_limits else None,
+        denoise=_denoise(spec, denoise, image.size("c", 1)),
+        consistency="off" if spec.name == "nearest" else variant,
+        seed=seed,
+        samples=_samples(spec, samples, uncertainty),
+        uncertainty=uncertainty,
+        compute=compute,
+        options=_options(spec, options or {}),
+    )
+
+
+def canonical_axes(axes: str) -> str:
+    """Return the same axes with y, x and then s last, the others in their order."""
+    lead = "".join(a for a in axes if a not in "yxs")
+    return lead + "yx" + ("s" if "s" in axes else "")
+
+
+def needs_survey(image: Image, spec: ModelSpec, limits: object) -> bool:
+    """Return whether `make_plan` wants facts about the pixels for these wishes."""
+    return spec.needs_limits and limits is None and not (image.rgb and image.dtype == np.uint8)
+
+
+def _row(model: str | ModelSpec | None, scale: int | None) -> ModelSpec:
+    if isinstance(model, ModelSpec):
+        return model
+    name = model or default_model(scale or 2)
+    if name not in MODELS:
+        raise UnknownModelError(
+            f"There is no model named '{name}'.", f"Known are: {', '.join(MODELS)}."
+        )
+    return MODELS[name]
+
+
+def _whole_scale(spec: ModelSpec, scale: int | None) -> int:
+    wanted = scale if scale is not None else (spec.scale or 2)
+    if wanted != int(wanted) or wanted < 1:
+        raise SettingError(f"scale={wanted} is not a whole number of 1 or more.", "Use 2 or 4.")
+    if spec.scale and wanted > spec.scale:
+        raise SettingError(
+            f"'{spec.name}' makes an image {spec.scale} times finer, not {wanted} times.",
+            f"Use scale={spec.scale} or less, or a model made for {wanted}.",
+        )
+    return int(wanted)
+
+
+def _check_pixels(image: Image, spec: ModelSpec) -> None:
+    if 0 in image.shape:
+        raise InputError(f"'{image.name}' has no pixels: its shape is {image.shape}.")
+    if image.dtype.kind == "c":
+        raise InputError(
+            f"'{image.name}' has complex pixels ({image.dtype}), which have no brightness.",
+            "Upscale the real and imaginary parts, or magnitude and phase, one by one.",
+        )
+    if image.dtype.kind not in "biuf":
+        raise InputError(f"'{image.name}' has pixels of type {image.dtype}, which are not numbers.")
+    if (image.is_labels or image.dtype == bool) and spec.name != "nearest":
+        what = "a mask" if image.dtype == bool else "a label image"
+        raise InputError(
+            f"'{image.name}' is {what}: its values are names, and '{spec.name}' would mix them.",
+            "Use the model 'nearest'.",
+        )
+
+
+def _result_dtype(image: Image, wish: Any, spec: ModelSpec) -> np.dtype[Any]:
+    try:
+        out = image.dtype if wish is None else np.dtype(wish)
+    except TypeError:
+        raise SettingError(
+            f"dtype={wish!r} is not a type of pixel.", "Use for example 'uint16' or 'float32'."
+        ) from None
+    if wish is not None and out.kind not in "iuf" and out != image.dtype:
+        raise SettingError(f"dtype='{out}' cannot hold intensities.", "Use integers or floats.")
+    if spec.name != "nearest" and out.kind in "iu" and out.itemsize > 4:
+        raise SettingError(
+            f"'{image.name}' has pixels of type {out}, which models cannot keep exactly.",
+            "Ask for dtype='float32'.",
+        )
+    return out
+
+
+def _steps(
+    spec: ModelSpec, tile: int | tuple[int, int] | None, context: int, feather: int
+) -> tuple[int, int]:
+    if tile is None:
+        return spec.tile, spec.tile
+    lengths = tile if isinstance(tile, tuple) else (tile, tile)
+    y, x = (step_for(_natural("tile", n), context, feather, spec.multiple) for n in lengths)
+    return y, x
+
+
+def _natural(name: str, value: int) -> int:
+    if value != int(value) or value < 0:
+        raise SettingError(f"{name}={value} is not a whole number of pixels.")
+    return int(value)
+
+
+def _limits(
+    image: Image,
+    spec: ModelSpec,
+    wish: Limits | Sequence[Limits] | None,
+    survey: Survey | None,
+    channels: int,
+) -> tuple[Limits, ...]:
+    if wish is None and image.rgb and image.dtype == np.uint8:
+        return ((0.0, 255.0),)
+    if wish is None:
+        if survey is None:
+            raise SettingError(
+                f"'{spec.name}' needs to know the intensities of '{image.name}'.",
+                "Give limits=(low, high), or the facts of survey(image).",
+            )
+        return survey.limits
+    pairs = np.asarray(wish, dtype=np.float64)
+    if pairs.shape == (2,):
+        pairs = np.tile(pairs, (channels, 1))
+    if pairs.shape != (channels, 2):
+        raise SettingError(
+            f"limits= describes an array of shape {pairs.shape}; '{image.name}' needs a pair, "
+            f"or {channels} of them.",
+            "For example limits=(0, 4095).",
+        )
+    if not np.isfinite(pairs).all() or (pairs[:, 0] > pairs[:, 1]).any():
+        raise SettingError(f"limits={wish} are not finite pairs of a lower and an upper value.")
+    return tuple((float(low), float(high)) for low, high in pairs)
+
+
+def _denoise(spec: ModelSpec, wish: float | str | None, channels: int) -> tuple[float | None, ...]:
+    if spec.denoise is None:
+        if wish is not None:
+            raise SettingError(f"'{spec.name}' has no denoise setting.", "Leave denoise= out.")
+        return (None,) * channels
+    value = spec.denoise if wish is None else wish
+    if isinstance(value, str) or not 0 <= value <= 1:
+        raise SettingError(
+            f"denoise={value!r} is not a strength that '{spec.name}' takes.",
+            "Use a number from 0 (keep noise) to 1.",
+        )
+    return (float(value),) * channels
+
+
+def _samples(spec: ModelSpec, samples: int, uncertainty: bool) -> int:
+    if samples != 1 or uncertainty:
+        raise SettingError(
+            f"'{spec.name}' gives one answer and no spread.",
+            "Leave samples= and uncertainty= out, or choose a model that has them.",
+        )
+    return samples
+
+
+def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    known = {option.name: option for option in spec.options}
+    for name in wishes:
+        if name not in known:
+            takes = ", ".join(known) or "no options"
+            raise SettingError(f"'{spec.name}' has no option '{name}'.", f"It takes {takes}.")
+    values = {}
+    for name, option in known.items():
+        value = wishes.get(name, option.default)
+        try:
+            value = type(option.default)(value)
+        except (TypeError, ValueError):
+            raise SettingError(
+                f"option {name}={value!r} of '{spec.name}' is not of type "
+                f"{type(option.default).__name__}."
+            ) from None
+        low, high = option.low, option.high
+        outside = isinstance(value, int | float) and (
+            (low is not None and value < low) or (high is not None and value > high)
+        )
+        if outside or (option.choices and value not in option.choices):
+            allowed = ", ".join(option.choices) or f"{low} to {high}"
+            raise SettingError(
+                f"option {name}={value!r} of '{spec.name}' is not allowed.", f"Use {allowed}."
+            )
+        values[name] = value
+    return tuple(sorted(values.items()))

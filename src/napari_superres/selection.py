@@ -1,0 +1,129 @@
+"""Which channels, planes and part of a plane of a result are wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_superres.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_superres.image import Image
+
+
+def select(
+    image: Image,
+    channels: Sequence[int | str] | None = None,
+    planes: Mapping[str, Any] | None = None,
+    region: tuple[slice, slice] | None = None,
+) -> Image:
+    """Return part of an image, at its place in physical space.
+
+    Parameters
+    ----------
+    image : Image
+        A result; `region` counts in the pixels of its source.
+    channels : sequence of int or str, optional
+        Indices or names along axis ``c``.
+    planes : mapping of str to int, slice or sequence of int, optional
+        By axis. An integer keeps the axis, with one plane.
+    region : (slice, slice), optional
+        Along y and x, with steps of 1.
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    SettingError
+        If there is no such axis, channel, plane or pixel.
+    """
+    wishes = dict(planes or {})
+    if channels is not None:
+        if "c" in wishes:
+            raise SettingError("Both channels= and planes={'c': ...} choose channels.", "Give one.")
+        wishes["c"] = [_channel(image, channel) for channel in channels]
+    for axis, wish in wishes.items():
+        if axis not in image.axes or axis in "yxs":
+            raise SettingError(
+                f"'{image.name}' has no planes along '{axis}'; its axes are '{image.axes}'.",
+                "Use region= for y and x.",
+            )
+        image = _taken(image, axis, _indices(image, axis, wish))
+    if region is not None:
+        image = _cropped(image, region)
+    return image
+
+
+def _channel(image: Image, wish: int | str) -> int:
+    names = [channel.name for channel in image.channels]
+    if isinstance(wish, str):
+        if names.count(wish) != 1:
+            raise SettingError(
+                f"'{image.name}' has {names.count(wish)} channels named '{wish}'.",
+                f"Its channels are {names}; indices work too.",
+            )
+        return names.index(wish)
+    if "c" not in image.axes:
+        raise SettingError(f"'{image.name}' has no channel axis.", "Leave channels= out.")
+    return int(wish)
+
+
+def _indices(image: Image, axis: str, wish: Any) -> range | list[int]:
+    size = image.size(axis)
+    if isinstance(wish, slice):
+        chosen: range | list[int] = range(size)[wish]
+    else:
+        wanted = [wish] if isinstance(wish, int | np.integer) else list(wish)
+        for i in wanted:
+            if not -size <= i < size:
+                raise SettingError(
+                    f"'{image.name}' has no index {i} along '{axis}'.", f"It has 0 to {size - 1}."
+                )
+        chosen = [int(i) % size for i in wanted]
+    if len(chosen) == 0:
+        raise SettingError(f"Nothing of '{image.name}' is chosen along '{axis}'.")
+    return chosen
+
+
+def _taken(image: Image, axis: str, chosen: range | list[int]) -> Image:
+    position = image.axes.index(axis)
+    whole = [slice(None)] * len(image.axes)
+    steps = np.diff(chosen)
+    if len(chosen) == 1 or ((steps == steps[0]).all() and steps[0] > 0):
+        step = int(steps[0]) if len(chosen) > 1 else 1
+        whole[position] = slice(chosen[0], chosen[-1] + 1, step)
+        return image.cropped(whole)
+    if axis != "c":
+        raise SettingError(
+            f"The planes {list(chosen)} along '{axis}' are not evenly spaced, in rising order.",
+            "A result with one pixel size cannot hold them: choose a range.",
+        )
+    return replace(
+        image,
+        data=image.data[(*whole[:position], list(chosen))],
+        channels=tuple(image.channels[i] for i in chosen),
+        levels=(),
+    )
+
+
+def _cropped(image: Image, region: tuple[slice, slice]) -> Image:
+    scale = image.plan.scale if image.plan else 1
+    whole = [slice(None)] * len(image.axes)
+    for axis, wish in zip("yx", region, strict=True):
+        size = image.size(axis) // scale
+        start, stop, step = wish.indices(size)
+        outside = wish.stop is not None and wish.stop > size
+        if step != 1 or start >= stop or outside:
+            raise SettingError(
+                f"region {wish.start}:{wish.stop} along '{axis}' is not a part of the {size} "
+                f"pixels of '{image.name}'.",
+                "Give start:stop in source pixels.",
+            )
+        whole[image.axes.index(axis)] = slice(start * scale, stop * scale)
+    return image.cropped(whole)

@@ -1,0 +1,347 @@
+"""The lazy array whose ``[...]`` runs the model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_superres.consistency import RADIUS, bilinear, conserve, repeat
+from napari_superres.errors import InputError
+from napari_superres.models.engine import Address, Halo, load_engine
+from napari_superres.models.weights import find_weights
+from napari_superres.pixels import fill_gaps, resample_area, to_dtype, value_range
+from napari_superres.plan import EXACT_INTEGER, Plan
+from napari_superres.progress import tick
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from napari_superres.tiles import Span
+
+
+class _Tile(NamedTuple):
+    """One tile of a plane: its place in the lattice, and what it sees and keeps."""
+
+    row: int
+    column: int
+    seen: tuple[Span, Span]
+    kept: tuple[Span, Span]
+    halo: Halo
+
+
+class UpscaledArray:
+    """An upscaled image as an array; indexing computes what is asked for, and nothing else.
+
+    The law: ``array[r]`` equals ``array[:][r]`` bit for bit, because every tile that touches a
+    region is computed whole, at its place in the lattice of the plane.
+
+    Parameters
+    ----------
+    source : dask.array.Array
+        Axes as in `plan.axes`.
+    plan : Plan
+        All decisions.
+    """
+
+    def __init__(self, source: da.Array, plan: Plan) -> None:
+        self.source = source
+        self.plan = plan
+        self.shape = plan.output_shape
+        self.dtype = np.dtype(plan.dtype)
+        self.ndim = len(self.shape)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("UpscaledArray", self.source.name, self.plan)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Return a region.
+
+        Parameters
+        ----------
+        key : int, slice, Ellipsis, or a tuple of them
+            As for a numpy array; integers drop their axis, steps may be negative.
+
+        Returns
+        -------
+        np.ndarray, of type `dtype`
+        """
+        ranges, dropped = _as_ranges(key, self.shape)
+        out = np.empty([len(r) for r in ranges], self.dtype)
+        if out.size:
+            self._fill(out, ranges)
+        return np.asarray(out[tuple(0 if drop else slice(None) for drop in dropped)])
+
+    def _fill(self, out: np.ndarray, ranges: list[range]) -> None:
+        n_lead = len(self.plan.plane_axes)
+        lead, (ys, xs), samples = ranges[:n_lead], ranges[n_lead : n_lead + 2], ranges[n_lead + 2 :]
+        # A region with steps, or one that runs backwards, is cut from the dense one around it.
+        dense = [(min(r), max(r) + 1) for r in (ys, xs)]
+        cut = [np.asarray(r) - start for r, (start, _) in zip((ys, xs), dense, strict=True)]
+        cut_samples = tuple(np.asarray(r) for r in samples)
+        for place in itertools.product(*(range(len(r)) for r in lead)):
+            index = tuple(r[i] for r, i in zip(lead, place, strict=True))
+            plane = self._plane(index, *dense)
+            out[place] = plane[np.ix_(*cut, *cut_samples)]
+
+    def _plane(
+        self, index: tuple[int, ...], ys: tuple[int, int], xs: tuple[int, int]
+    ) -> np.ndarray:
+        """Compute output pixels ``ys`` x ``xs`` of one plane, as (y, x) or (y, x, s)."""
+        plan = self.plan
+        if plan.spec.name == "nearest":
+            return self._repeated(index, ys, xs)
+        scale = plan.scale
+        lattices = plan.lattices()
+        touched = [
+            lattice.touching(start // scale, -(-stop // scale))
+            for lattice, (start, stop) in zip(lattices, (ys, xs), strict=True)
+        ]
+        window = [
+            slice(lattice.seen(ks[0]).start, lattice.seen(ks[-1]).stop)
+            for lattice, ks in zip(lattices, touched, strict=True)
+        ]
+        source = self._read(index, window)
+        self._check_exact(source)
+        canvas = np.zeros((source.shape[0], ys[1] - ys[0], xs[1] - xs[0]), np.float32)
+        tiles = [self._tile(row, column) for row in touched[0] for column in touched[1]]
+        done = 0
+        for batch in _batches(tiles, plan.compute.batch):
+            cut = np.stack([_crop(source, tile.seen, window) for tile in batch])
+            for tile, result in zip(batch, self._run(cut, batch, index), strict=True):
+                self._add(canvas, tile, result, ys, xs)
+            done += len(batch)
+            tick(done, len(tiles))
+        canvas = _restore_gaps(canvas, source, scale, window, ys, xs)
+        return (
+            np.moveaxis(to_dtype(canvas, self.dtype), 0, -1)
+            if plan.rgb
+            else (to_dtype(canvas[0], self.dtype))
+        )
+
+    def _repeated(
+        self, index: tuple[int, ...], ys: tuple[int, int], xs: tuple[int, int]
+    ) -> np.ndarray:
+        scale = self.plan.scale
+        window = [slice(start // scale, -(-stop // scale)) for start, stop in (ys, xs)]
+        values = repeat(self._read(index, window, as_float=False), scale)
+        first = [start - w.start * scale for (start, _), w in zip((ys, xs), window, strict=True)]
+        values = values[:, first[0] : first[0] + ys[1] - ys[0], first[1] : first[1] + xs[1] - xs[0]]
+        if values.dtype != self.dtype:
+            values = to_dtype(values, self.dtype)
+        return np.moveaxis(values, 0, -1) if self.plan.rgb else values[0]
+
+    def _read(
+        self, index: tuple[int, ...], window: list[slice], *, as_float: bool = True
+    ) -> np.ndarray:
+        """Return source pixels as (samples, y, x)."""
+        part = self.source[(*index, *window)].compute(scheduler="synchronous")
+        part = np.moveaxis(part, -1, 0) if self.plan.rgb else part[None]
+        return np.asarray(part, np.float32 if as_float else None)
+
+    def _check_exact(self, source: np.ndarray) -> None:
+        wide = np.dtype(self.plan.source_dtype)
+        if wide.kind in "iu" and wide.itemsize >= 4 and self.dtype.kind in "iu":
+            largest = float(np.abs(source).max(initial=0))
+            if largest > EXACT_INTEGER:
+                raise InputError(
+                    f"Pixels of type {wide} reach {largest:.0f}, beyond the {EXACT_INTEGER} up to "
+                    "which models keep integers exactly.",
+                    "Ask for dtype='float32'.",
+                )
+
+    def _tile(self, row: int, column: int) -> _Tile:
+        lattices = self.plan.lattices()
+        # The engine drops the network's halo; what is left around is for the consistency step.
+        margin = RADIUS[self.plan.consistency]
+        seen = [axis.seen(k) for axis, k in zip(lattices, (row, column), strict=True)]
+        near = [axis.seen(k, margin) for axis, k in zip(lattices, (row, column), strict=True)]
+        kept = [axis.kept(k) for axis, k in zip(lattices, (row, column), strict=True)]
+        halo = Halo(
+            near[0].start - seen[0].start,
+            seen[0].stop - near[0].stop,
+            near[1].start - seen[1].start,
+            seen[1].stop - near[1].stop,
+        )
+        return _Tile(row, column, (seen[0], seen[1]), (kept[0], kept[1]), halo)
+
+    def _run(self, values: np.ndarray, batch: list[_Tile], index: tuple[int, ...]) -> np.ndarray:
+        """Return the finer pixels that each tile keeps, (n, samples, s*y, s*x), in source units."""
+        plan = self.plan
+        halo = batch[0].halo
+        channel = self._channel(index)
+        samples = values.shape[1]
+        values = fill_gaps(values, max(plan.context, 1))
+        colour = values[:, :3]
+        inside, low, span = self._mapped(colour, channel)
+        prediction = self._predict(inside, batch, index)
+        prediction = resample_area(prediction, plan.spec.scale, plan.scale)
+        prediction = prediction * np.float32(span) + np.float32(low)
+        near = _without(colour, halo)
+        if plan.spec.needs_limits:
+            outside = _outside(colour, low, low + span)
+            if outside.any():
+                prediction += _without(bilinear(outside, plan.scale), halo, plan.scale)
+        prediction = conserve(prediction, near, plan.consistency, *value_range(self.dtype))
+        if samples == 4:
+            alpha = _without(bilinear(values[:, 3:], plan.scale), halo, plan.scale)
+            prediction = np.concatenate([prediction, alpha], axis=1)
+        kept, seen = batch[0].kept, batch[0].seen
+        margin = Halo(
+            kept[0].start - seen[0].start - halo.top,
+            seen[0].stop - kept[0].stop - halo.bottom,
+            kept[1].start - seen[1].start - halo.left,
+            seen[1].stop - kept[1].stop - halo.right,
+        )
+        return _without(prediction, margin, plan.scale)
+
+    def _mapped(self, values: np.ndarray, channel: int) -> tuple[np.ndarray, float, float]:
+        if self.plan.limits is None:
+            return values, 0.0, 1.0
+        low, high = self.plan.limits[0 if self.plan.rgb else channel]
+        span = high - low
+        inside = (np.clip(values, low, high) - np.float32(low)) / np.float32(span or 1.0)
+        return inside, low, span
+
+    def _predict(
+        self, inside: np.ndarray, batch: list[_Tile], index: tuple[int, ...]
+    ) -> np.ndarray:
+        """Run the engine on tiles of 1 or 3 samples, whatever number the network takes."""
+        plan = self.plan
+        spec = plan.spec
+        engine = load_engine(spec, find_weights(spec), plan.setting(self._channel(index)))
+        plane = self._plane_number(index)
+        at = [
+            Address(plan.seed, 0, plane, tile.kept[0].start, tile.kept[1].start) for tile in batch
+        ]
+        missing = plan.compute.batch - len(batch)
+        if missing:  # every call has the same shape, else its last bits could differ
+            inside = np.concatenate([inside, inside[-1:].repeat(missing, axis=0)])
+            at = at + at[-1:] * missing
+        samples = inside.shape[1]
+        if samples == spec.samples:
+            out = engine(inside, batch[0].halo, at)
+        elif samples == 1:
+            # Gray through a network for colours: gray in, and the mean of what comes out.
+            out = engine(inside.repeat(spec.samples, axis=1), batch[0].halo, at)
+            out = out.mean(axis=1, keepdims=True, dtype=np.float32)
+        else:
+            parts = [engine(inside[:, i : i + 1], batch[0].halo, at) for i in range(samples)]
+            out = np.concatenate(parts, axis=1)
+        return out[: len(batch)]
+
+    def _add(
+        self,
+        canvas: np.ndarray,
+        tile: _Tile,
+        result: np.ndarray,
+        ys: tuple[int, int],
+        xs: tuple[int, int],
+    ) -> None:
+        scale = self.plan.scale
+        own, there = [], []
+        for span, (start, stop) in zip(tile.kept, (ys, xs), strict=True):
+            first, last = max(span.start * scale, start), min(span.stop * scale, stop)
+            own.append(slice(first - span.start * scale, last - span.start * scale))
+            there.append(slice(first - start, last - start))
+        part = result[:, own[0], own[1]]
+        if self.plan.feather:
+            y, x = (
+                axis.weights(k).repeat(scale)[cut]
+                for axis, k, cut in zip(
+                    self.plan.lattices(), (tile.row, tile.column), own, strict=True
+                )
+            )
+            canvas[:, there[0], there[1]] += part * y[:, None] * x[None, :]
+        else:
+            canvas[:, there[0], there[1]] = part
+
+    def _channel(self, index: tuple[int, ...]) -> int:
+        position = self.plan.plane_axes.find("c")
+        return index[position] if position >= 0 else 0
+
+    def _plane_number(self, index: tuple[int, ...]) -> int:
+        lead = self.plan.plane_axes
+        order = [a for a in lead if a != "c"] + [a for a in lead if a == "c"]
+        number = 0
+        for axis in order:
+            size = self.plan.shape[self.plan.axes.index(axis)]
+            number = number * size + index[lead.index(axis)]
+        return number
+
+
+def _as_ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]:
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if any(part is Ellipsis for part in parts):
+        at = next(i for i, part in enumerate(parts) if part is Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
+    parts += [slice(None)] * (len(shape) - len(parts))
+    if len(parts) != len(shape):
+        raise IndexError(f"{len(parts)} indices for an array of {len(shape)} dimensions")
+    ranges, dropped = [], []
+    for part, size in zip(parts, shape, strict=True):
+        dropped.append(not isinstance(part, slice))
+        if isinstance(part, slice):
+            ranges.append(range(size)[part])
+        else:
+            i = range(size)[operator.index(part)]
+            ranges.append(range(i, i + 1))
+    return ranges, dropped
+
+
+def _batches(tiles: list[_Tile], size: int) -> list[list[_Tile]]:
+    """Group tiles of equal shape, at most `size` together."""
+    alike: dict[Any, list[_Tile]] = defaultdict(list)
+    for tile in tiles:
+        lengths = tuple(span.length for span in (*tile.seen, *tile.kept))
+        alike[lengths, tile.halo].append(tile)
+    return [group[i : i + size] for group in alike.values() for i in range(0, len(group), size)]
+
+
+def _crop(source: np.ndarray, spans: tuple[Span, Span], window: list[slice]) -> np.ndarray:
+    y, x = (
+        slice(span.start - w.start, span.stop - w.start)
+        for span, w in zip(spans, window, strict=True)
+    )
+    return source[:, y, x]
+
+
+def _without(values: np.ndarray, halo: Halo, scale: int = 1) -> np.ndarray:
+    height, width = values.shape[-2:]
+    return values[
+        ...,
+        halo.top * scale : height - halo.bottom * scale,
+        halo.left * scale : width - halo.right * scale,
+    ]
+
+
+def _outside(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return by how much values exceed the limits: what a model may not see."""
+    return values - np.clip(values, np.float32(low), np.float32(high))
+
+
+def _restore_gaps(
+    canvas: np.ndarray,
+    source: np.ndarray,
+    scale: int,
+    window: list[slice],
+    ys: tuple[int, int],
+    xs: tuple[int, int],
+) -> np.ndarray:
+    """Put values that are not finite back where they were."""
+    if math.isfinite(float(source.sum(dtype=np.float64))):
+        return canvas
+    spans = [(start // scale, -(-stop // scale)) for start, stop in (ys, xs)]
+    near = source[
+        :,
+        spans[0][0] - window[0].start : spans[0][1] - window[0].start,
+        spans[1][0] - window[1].start : spans[1][1] - window[1].start,
+    ]
+    fine = repeat(near, scale)
+    y, x = (start - first * scale for (start, _), (first, _) in zip((ys, xs), spans, strict=True))
+    fine = fine[:, y : y + canvas.shape[1], x : x + canvas.shape[2]]
+    return np.where(np.isfinite(fine), canvas, fine)
