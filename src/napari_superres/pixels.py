@@ -35,9 +35,8 @@ def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     if dtype.kind not in "iu":
         return values.astype(dtype, copy=False)
     if values.dtype.kind in "iu":
-        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        info = np.iinfo(values.dtype)
-        return np.clip(values, max(low, info.min), min(high, info.max)).astype(dtype)
+        own, new = np.iinfo(values.dtype), np.iinfo(dtype)
+        return np.clip(values, max(own.min, new.min), min(own.max, new.max)).astype(dtype)
     low, high = value_range(dtype)
     rounded = np.rint(values)
     if dtype.itemsize >= 4:
