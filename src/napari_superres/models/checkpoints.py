@@ -25,10 +25,16 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Keys under which training programs put the network's tensors, best first: the running average
 of the weights (``params_ema``) is what Real-ESRGAN itself prefers."""
 
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("F16", "BF16", "F32", "F64"), np.float32),
+    **dict.fromkeys(("I8", "U8", "I16", "I32", "I64", "BOOL")),
+}
+"""What safetensors' types become; None keeps them."""
+
 _AGAIN = "Fetch the file again."
 
 
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
+def read_tensors(path: Path, *, integers: bool = False) -> dict[str, np.ndarray]:
     """Return every tensor of a checkpoint.
 
     Parameters
@@ -37,6 +43,9 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         A ``.safetensors`` file, or a ``.pth`` file as ``torch.save`` writes it. The network may lie
         under ``params_ema``, ``params``, ``state_dict`` or ``model``, and its names may start with
         ``module.``.
+    integers : bool
+        Whether tensors of integers and truth values are allowed, such as the index tables of
+        attention layers; they keep their type.
 
     Returns
     -------
@@ -71,6 +80,12 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     if not tensors:
         raise WeightsError(f"'{path}' holds no tensors.", "Use a file of trained weights.")
     for name, tensor in tensors.items():
+        if tensor.dtype != np.float32 and not integers:
+            raise WeightsError(
+                f"'{path}' holds '{name}' as {tensor.dtype}; trained weights are floating-point "
+                "numbers.",
+                "Use the weights that were trained, not a quantised version of them.",
+            )
         if not np.isfinite(tensor).all():
             raise WeightsError(
                 f"'{path}' is unusable: its tensor '{name}' holds NaN or infinity.",
@@ -104,10 +119,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         with safe_open(path, framework="np") as file:
             types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
             for name, dtype in types.items():
-                if dtype not in ("F16", "BF16", "F32", "F64"):
+                if dtype not in _TYPES:
                     raise _wrong_type(path, name, dtype)
             tensors = {
-                name: np.array(file.get_tensor(name), np.float32)
+                name: np.array(file.get_tensor(name), _TYPES[dtype])
                 for name, dtype in types.items()
                 if dtype != "BF16"
             }
@@ -190,10 +205,10 @@ def _unwrap(content: Any, path: Path) -> dict[str, np.ndarray]:
                 f"'{path}' holds a {type(tensor).__name__} ('{name}') among its tensors.",
                 "Use a checkpoint of a network alone.",
             )
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+        if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
             raise _wrong_type(path, name, str(tensor.dtype).removeprefix("torch."))
     return {
-        name: tensor.detach().to(torch.float32).numpy().copy()
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy().copy()
         for name, tensor in _without_prefix(content).items()
     }
 
@@ -207,6 +222,6 @@ def _without_prefix(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _wrong_type(path: Path, name: str, dtype: str) -> WeightsError:
     return WeightsError(
-        f"'{path}' holds '{name}' as {dtype}; trained weights are floating-point numbers.",
+        f"'{path}' holds '{name}' as {dtype}, which is no type of trained weights.",
         "Use the weights that were trained, not a quantised version of them.",
     )

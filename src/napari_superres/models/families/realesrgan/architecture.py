@@ -116,6 +116,19 @@ class Architecture:
             if len(shape) == 4
         )
 
+    @property
+    def workspace(self) -> int:
+        """Bytes that a float32 forward pass holds at its peak for one source pixel of a tile.
+
+        *compact* holds three sets of feature maps. A dense block of *rrdb* holds its widest input
+        twice, its output and the inputs of two skip connections.
+        """
+        if self.kind == "compact":
+            maps = 3 * self.features + 2 * self.samples * self.scale**2
+        else:
+            maps = 2 * (self.features + 4 * self.growth) + 4 * self.features
+        return 4 * maps // self.unshuffle**2
+
     @cached_property
     def tensors(self) -> Mapping[str, Shape]:
         """Every tensor of the network by its official name, in the order in which it is used."""

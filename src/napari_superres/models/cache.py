@@ -1,0 +1,208 @@
+"""The folder that holds weights and accepted licences, and what is remembered about each file.
+
+::
+
+    <cache>/
+        weights/RealESRGAN_x4plus.pth           a file of the model table, by its name there
+        weights/RealESRGAN_x4plus.pth.json      its checksum, and when that was computed
+        models/my-network.safetensors           a model that the user added
+        licences.json                           which licences were accepted, and when
+
+Each file has its own record, so that two programs at work at once cannot lose one another's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from napari_superres.errors import OutputError, SuperresError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+VARIABLE = "NAPARI_SUPERRES_CACHE"
+"""Environment variable that names another folder."""
+
+SUFFIXES = (".pth", ".safetensors")
+"""Kinds of file that are kept."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is remembered about a file of weights.
+
+    Parameters
+    ----------
+    sha256 : str
+        Checksum of the whole file.
+    size : int
+        Bytes, and
+    mtime_ns : int
+        time of the last change in nanoseconds, when the checksum was computed: while both stay, it
+        is not computed again.
+    added : bool
+        Whether the user gave the file, instead of a download from its release.
+    """
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    added: bool = False
+
+
+_seen: dict[Path, Record] = {}
+
+
+def cache_folder() -> Path:
+    """Return the folder that holds weights; it need not exist yet."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_cache_path("napari-superres", appauthor=False)
+
+
+def weights_folder() -> Path:
+    """Return the folder of the table's files."""
+    return cache_folder() / "weights"
+
+
+def models_folder() -> Path:
+    """Return the folder of the models that the user added."""
+    return cache_folder() / "models"
+
+
+def fingerprint(path: Path, *, again: bool = False) -> Record:
+    """Return checksum and size of a file; computed once as long as the file does not change.
+
+    Parameters
+    ----------
+    path : Path
+        Any file.
+    again : bool
+        Whether to read the file even if its record is fresh.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read.
+    """
+    try:
+        status = path.stat()
+        known = _seen.get(path) or read_record(path)
+        fresh = known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        if known and fresh and not again:
+            _seen[path] = known
+            return known
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"'{path}' cannot be read ({error.strerror}).", "Check its path and permissions."
+        ) from error
+    # What the user added is trusted for its content, not for its name.
+    added = known is not None and known.added and known.sha256 == digest
+    record = Record(digest, status.st_size, status.st_mtime_ns, added)
+    if path.parent in (weights_folder(), models_folder()):
+        # A cache that many share may be read-only; then each process computes the checksum once.
+        with contextlib.suppress(OutputError):
+            write_record(path, record)
+    _seen[path] = record
+    return record
+
+
+def read_record(path: Path) -> Record | None:
+    """Return what is remembered about a file of the cache, fresh or not; None if nothing is."""
+    try:
+        values = json.loads(_record_path(path).read_text("utf-8"))
+        return Record(**values)
+    except (OSError, ValueError, TypeError):  # absent, cut off or of another version: no memory
+        return None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Remember something about a file of the cache."""
+    _seen[path] = record
+    with replacing(_record_path(path)) as file:
+        file.write(json.dumps(asdict(record), indent=1).encode())
+
+
+def forget(path: Path) -> None:
+    """Delete a file of the cache, and what is remembered about it, if they are there."""
+    _seen.pop(path, None)
+    for victim in (path, _record_path(path)):
+        try:
+            victim.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"'{victim}' cannot be deleted ({error.strerror}).", "Check its permissions."
+            ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of `path` only once it is complete.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; `path` is then as before.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except SuperresError:
+        raise
+    except OSError as error:
+        raise not_writable(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def accepted_licences() -> dict[str, str]:
+    """Return when the licence of each model was accepted, by the model's name."""
+    try:
+        values: Any = json.loads((cache_folder() / "licences.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"'{cache_folder() / 'licences.json'}' cannot be read ({error}).",
+            "Delete it and accept the licences again.",
+        ) from error
+    return {str(name): str(when) for name, when in dict(values).items()}
+
+
+def accept_licence(name: str) -> None:
+    """Remember that the licence of a model was accepted, with the time."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    licences = {**accepted_licences(), name: now}
+    with replacing(cache_folder() / "licences.json") as file:
+        file.write(json.dumps(licences, indent=1).encode())
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def not_writable(path: Path, error: OSError) -> OutputError:
+    """Return the error for a file of the cache that could not be written."""
+    return OutputError(
+        f"'{path}' cannot be written ({error.strerror or error}).",
+        f"Free some space or correct the permissions, or set {VARIABLE} to another folder.",
+    )

@@ -1,0 +1,104 @@
+"""Models that are not in the table: checkpoints of the user's own, recognised by their tensors."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_superres.errors import WeightsError
+from napari_superres.models.cache import SUFFIXES, fingerprint, models_folder
+from napari_superres.models.catalog import ModelSpec, WeightFile
+from napari_superres.models.checkpoints import read_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_superres.models.families.realesrgan.architecture import Architecture
+
+REACH = 96
+"""How far trained RRDB networks were seen to reach, in feature pixels: less than their radius."""
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a user means a file, and not a model by its name."""
+    return "/" in name or "\\" in name or name.lower().endswith(SUFFIXES)
+
+
+def is_model_name(name: str) -> bool:
+    """Return whether a model may be called that."""
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name)) and not is_file_name(name)
+
+
+def added_models() -> dict[str, Path]:
+    """Return the file of each model that was added, by its name, in alphabetical order."""
+    folder = models_folder()
+    if not folder.is_dir():
+        return {}
+    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    return {path.stem: path for path in files if not path.name.startswith(".")}
+
+
+def row(path: Path, name: str) -> ModelSpec:
+    """Return the row of a model that is a file.
+
+    Parameters
+    ----------
+    path : Path
+        A file of weights.
+    name : str
+        What the model is called: its own name, or the path.
+
+    Raises
+    ------
+    WeightsError
+        If it is not a file of weights, or of a network that no installed family knows.
+    MissingDependencyError
+        If the network is not of the Real-ESRGAN family and the extra for others is not installed.
+    """
+    from napari_superres.models.families.realesrgan.architecture import recognise
+
+    tensors = read_tensors(path, integers=True)
+    try:
+        architecture = recognise({key: t.shape for key, t in tensors.items()}, str(path))
+    except WeightsError as error:
+        from napari_superres.models.families import community
+
+        return community.row(path, name, because=error)
+    if any(t.dtype != np.float32 for t in tensors.values()):
+        read_tensors(path)  # says which tensor is of the wrong type
+    return _realesrgan_row(path, name, architecture)
+
+
+def part_of(spec: ModelSpec, file: WeightFile) -> str:
+    """Return the word that tells a second file of a model from its first, such as ``wdn``."""
+    first, other = (set(re.split(r"[-_.]", f.name)) for f in (spec.weights[0], file))
+    return min(other - first, default=file.name)
+
+
+def _realesrgan_row(path: Path, name: str, architecture: Architecture) -> ModelSpec:
+    record = fingerprint(path)
+    fold, rrdb = architecture.unshuffle, architecture.kind == "rrdb"
+    network = "RRDBNet" if rrdb else "SRVGGNetCompact"
+    return ModelSpec(
+        name=name,
+        family="realesrgan",
+        scale=architecture.scale,
+        title=f"{path.stem}: {network}, {architecture.blocks} blocks, x{architecture.scale}",
+        domain="not known: the file does not say",
+        licence="not known: see where the file comes from",
+        citation="Cite the authors of the weights.",
+        proven="layout only",
+        weights=(WeightFile(path.name, record.sha256, record.size),),
+        samples=architecture.samples,
+        needs_limits=True,
+        consistency="local",
+        radius=architecture.radius,
+        halo=min(architecture.radius, REACH * fold),
+        tile=512 * fold,
+        multiple=architecture.multiple,
+        workspace=architecture.workspace,
+        parameters=architecture.parameters,
+        flop=architecture.flop,
+    )
