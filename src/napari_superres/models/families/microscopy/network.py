@@ -1,0 +1,190 @@
+r"""The embedded network and its linear sibling: convolutions that commute with gain and offset.
+
+::
+
+    x ---- Lanczos, one kernel a phase -----------------------------+
+      \--- 5x5, zero sum --> [3x3, 3x3, + crop] * pairs --> 3x3 ----+--> pixel shuffle --> y
+                 ^                ^
+            noise * b        noise * b
+
+For a > 0: ``f(a x + b, a noise) == a f(x, noise) + b``. The first kernels sum to zero, so offsets
+do not pass; every activation is positively homogeneous; there is no normalisation and no bias but
+those that are multiplied by the noise's standard deviation. With ``noise=0`` the network is free
+of them, and reconstructs; with more noise, features below it are suppressed, as by a threshold.
+Bias-free denoisers generalise over noise levels (S. Mohan et al., ICLR 2020), and a noise level as
+an input lets one network serve all of them (K. Zhang et al., IEEE Trans. Image Process. 27, 4608,
+2018).
+
+Convolutions are valid: an output pixel depends on the source pixels within `radius`, and on
+nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from napari_superres.models.families.interpolation import phase_kernels
+
+LANCZOS_RADIUS = 3
+_FIRST = 5
+_SLOPE = 0.1
+
+
+class MicroscopyNet(nn.Module):  # type: ignore[misc]
+    """One body and a head for each scale factor.
+
+    Parameters
+    ----------
+    channels : int
+        Width of the body.
+    pairs : int
+        Number of residual pairs of 3 x 3 convolutions.
+    scales : tuple of int
+        Scale factors that have a head.
+    """
+
+    def __init__(
+        self, channels: int = 48, pairs: int = 5, scales: tuple[int, ...] = (2, 4)
+    ) -> None:
+        super().__init__()
+        self.channels, self.pairs, self.scales = channels, pairs, scales
+        self.first = nn.Conv2d(1, channels, _FIRST, bias=False)
+        self.body = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, bias=False) for _ in range(2 * pairs)
+        )
+        self.thresholds = nn.Parameter(torch.zeros(1 + 2 * pairs, channels))
+        self.heads = nn.ModuleDict(
+            {str(s): nn.Conv2d(channels, s * s, 3, bias=False) for s in scales}
+        )
+        self.errors = nn.ModuleDict(
+            {str(s): nn.Conv2d(channels, s * s, 3, bias=False) for s in scales}
+        )
+        for s in scales:
+            self.register_buffer(f"lanczos{s}", lanczos_kernels(s), persistent=False)
+        self._initialise()
+
+    @property
+    def radius(self) -> int:
+        """Return how far a source pixel can be from an output pixel and still influence it."""
+        return max(LANCZOS_RADIUS, _FIRST // 2 + 2 * self.pairs + 1)
+
+    def forward(self, x: Any, noise: Any, scale: int) -> Any:
+        """Return the prediction for every source pixel that lies `radius` inside.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (n, 1, y, x), float32
+            Source pixels in any unit.
+        noise : torch.Tensor, shape (n,), float32
+            Standard deviation of the noise to be removed, in the same unit; 0 for none.
+        scale : int
+            Which head.
+
+        Returns
+        -------
+        torch.Tensor, shape (n, 1, scale * (y - 2 * radius), scale * (x - 2 * radius))
+        """
+        return self.upscaled(x, self.features(x, noise), scale)
+
+    def features(self, x: Any, noise: Any) -> Any:
+        """Return what both heads read, cropped by ``radius - 1`` at each side."""
+        level = noise.view(-1, 1, 1, 1)
+        bias = self.thresholds.view(1 + 2 * self.pairs, 1, self.channels, 1, 1)
+        # Values before the first convolution carry the pedestal, so they keep all their digits.
+        with torch.autocast(x.device.type, enabled=False):
+            y = functional.conv2d(x, zero_sum(self.first.weight)) + level * bias[0]
+        y = functional.leaky_relu(y, _SLOPE)
+        for pair in range(self.pairs):
+            one, two = self.body[2 * pair], self.body[2 * pair + 1]
+            z = functional.leaky_relu(one(y) + (level * bias[2 * pair + 1]).to(y.dtype), _SLOPE)
+            z = two(z) + (level * bias[2 * pair + 2]).to(y.dtype)
+            y = functional.leaky_relu(z + y[..., 2:-2, 2:-2], _SLOPE)
+        return y
+
+    def upscaled(self, x: Any, features: Any, scale: int) -> Any:
+        """Return interpolation plus correction."""
+        correction = functional.pixel_shuffle(self.heads[str(scale)](features), scale)
+        plain = self.interpolated(x, scale)
+        return plain + correction.to(plain.dtype)
+
+    def interpolated(self, x: Any, scale: int) -> Any:
+        """Return the interpolation that the network corrects, on the same pixels."""
+        spare = self.radius - LANCZOS_RADIUS
+        inner = x[..., spare : x.shape[-2] - spare, spare : x.shape[-1] - spare]
+        with torch.autocast(x.device.type, enabled=False):
+            plain = functional.conv2d(inner, getattr(self, f"lanczos{scale}"))
+        return functional.pixel_shuffle(plain, scale)
+
+    def error_scale(self, features: Any, scale: int) -> Any:
+        """Return the expected absolute error of each output pixel, in the source's unit."""
+        spread = self.errors[str(scale)](features).abs()
+        return functional.pixel_shuffle(spread, scale)
+
+    def _initialise(self) -> None:
+        for convolution in (self.first, *self.body):
+            nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
+        with torch.no_grad():
+            for pair in range(self.pairs):  # residual pairs start near the identity
+                self.body[2 * pair + 1].weight.mul_(0.3)
+            for head in self.heads.values():
+                head.weight.mul_(0.1)
+
+
+class LinearNet(nn.Module):  # type: ignore[misc]
+    """One linear kernel for each phase of the finer grid, each with unit sum.
+
+    Parameters
+    ----------
+    scale : int
+        Scale factor.
+    edge : int
+        Edge of the kernels in source pixels, odd.
+    """
+
+    def __init__(self, scale: int, edge: int = 9) -> None:
+        super().__init__()
+        self.scale = scale
+        self.kernels = nn.Parameter(torch.zeros(scale * scale, 1, edge, edge))
+        with torch.no_grad():
+            spare = (edge - 2 * LANCZOS_RADIUS - 1) // 2
+            self.kernels.copy_(functional.pad(lanczos_kernels(scale), (spare,) * 4))
+
+    @property
+    def radius(self) -> int:
+        """Return the kernels' reach in source pixels."""
+        return int(self.kernels.shape[-1]) // 2
+
+    def forward(self, x: Any) -> Any:
+        """Return the finer image of every source pixel that lies `radius` inside."""
+        return functional.pixel_shuffle(functional.conv2d(x, self.kernels), self.scale)
+
+
+def zero_sum(kernels: Any) -> Any:
+    """Return kernels, shape (out, in, y, x), each shifted so that it sums to zero."""
+    return kernels - kernels.mean(dim=(-2, -1), keepdim=True)
+
+
+def lanczos_kernels(scale: int) -> Any:
+    """Return Lanczos interpolation as one kernel for each phase of the finer grid.
+
+    Parameters
+    ----------
+    scale : int
+        Scale factor.
+
+    Returns
+    -------
+    torch.Tensor, shape (scale * scale, 1, 7, 7), float32
+        Phase (i, j) is at index ``scale * i + j``, as pixel shuffle wants it. Each kernel sums to
+        one.
+    """
+    lines = phase_kernels("lanczos", LANCZOS_RADIUS, scale).astype(np.float64)
+    lines /= lines.sum(axis=1, keepdims=True)
+    edge = lines.shape[1]
+    kernels = np.einsum("iy,jx->ijyx", lines, lines).reshape(scale * scale, 1, edge, edge)
+    return torch.from_numpy(kernels.astype(np.float32))

@@ -1,0 +1,275 @@
+"""The recipe that made the embedded weights: simulated scenes and a seed, nothing else.
+
+::
+
+    python -m napari_superres.training.train STATE_FOLDER --steps 16000
+
+Stop it whenever you like and start the same line again: it goes on from the last checkpoint. One
+thread computes, one further process draws. ``STATE_FOLDER/log.jsonl`` has one line for every 50
+steps; `validate` and `export` read ``STATE_FOLDER/checkpoint.pt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_superres.models.families.microscopy.network import MicroscopyNet
+from napari_superres.training import losses
+from napari_superres.training.stream import Batch, StreamSettings, make_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PREFETCH = 4
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides what a training computes.
+
+    Parameters
+    ----------
+    stream : StreamSettings
+        Examples.
+    channels, pairs : int
+        Size of the network.
+    steps : int
+        Length of the training.
+    learning_rate : float
+        Of Adam, after the warm-up.
+    warm_up : int
+        Steps over which the learning rate rises from 0.
+    steady : float
+        Share of the training after which the learning rate falls linearly, to 1 % at the end.
+    ema : float
+        Decay of the moving average of the weights, which is what is shipped.
+    low_precision : bool
+        Whether the body runs in bfloat16; twice as fast on processors that have it.
+    """
+
+    stream: StreamSettings = field(default_factory=StreamSettings)
+    channels: int = 48
+    pairs: int = 5
+    steps: int = 16000
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    steady: float = 0.6
+    ema: float = 0.999
+    low_precision: bool = True
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rising = min(1.0, (step + 1) / self.warm_up)
+        begin = self.steady * self.steps
+        falling = (self.steps - step) / max(self.steps - begin, 1)
+        return self.learning_rate * rising * max(0.01, min(1.0, falling))
+
+
+@dataclass
+class TrainState:
+    """A training in progress.
+
+    Parameters
+    ----------
+    network, average : MicroscopyNet
+        What is trained, and the moving average of its weights.
+    optimizer : torch.optim.Optimizer
+        Adam.
+    step : int
+        How many steps are done.
+    """
+
+    network: MicroscopyNet
+    average: MicroscopyNet
+    optimizer: Any
+    step: int = 0
+
+
+def train(
+    settings: TrainSettings, folder: Path, *, device: str = "cpu", every: int = 50
+) -> Iterator[dict[str, Any]]:
+    """Train, or go on training, and yield a record every so many steps.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        The recipe.
+    folder : Path
+        Where checkpoints, scenes and the log are kept.
+    device : str
+        Where the network runs.
+    every : int
+        Steps between records; a checkpoint is written every ten records and at the end.
+
+    Yields
+    ------
+    dict
+        ``step``, ``seconds``, ``rate`` and the mean of each part of the loss. The same is
+        appended to ``log.jsonl``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = resume(settings, folder, device)
+    sums: dict[str, float] = {}
+    begun, records = time.monotonic(), 0
+    for batches in _examples(settings, state.step, folder):
+        for group in state.optimizer.param_groups:
+            group["lr"] = settings.rate(state.step)
+        for name, value in _step(state, batches, settings, device).items():
+            sums[name] = sums.get(name, 0.0) + value
+        state.step += 1
+        if state.step % every and state.step != settings.steps:
+            continue
+        record = {"step": state.step, "rate": settings.rate(state.step)}
+        record |= {name: round(value / every, 5) for name, value in sums.items()}
+        record["seconds"] = round(time.monotonic() - begun, 1)
+        sums, begun, records = {}, time.monotonic(), records + 1
+        with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+        if records % 10 == 0 or state.step == settings.steps:
+            save(state, settings, folder)
+        yield record
+
+
+def resume(settings: TrainSettings, folder: Path, device: str = "cpu") -> TrainState:
+    """Return the state of the last checkpoint, or a new one.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        The recipe; its network must be the checkpoint's.
+    folder : Path
+        Where the checkpoint is.
+    device : str
+        Where the network runs.
+
+    Returns
+    -------
+    TrainState
+    """
+    torch.manual_seed(settings.stream.seed)
+    scales = settings.stream.scales
+    network = MicroscopyNet(settings.channels, settings.pairs, scales).to(device)
+    average = MicroscopyNet(settings.channels, settings.pairs, scales).to(device)
+    average.load_state_dict(network.state_dict())
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+    state = TrainState(network, average, optimizer)
+    path = folder / "checkpoint.pt"
+    if path.exists():
+        kept = torch.load(path, map_location=device, weights_only=True)
+        network.load_state_dict(kept["network"])
+        average.load_state_dict(kept["average"])
+        optimizer.load_state_dict(kept["optimizer"])
+        state.step = int(kept["step"])
+    return state
+
+
+def save(state: TrainState, settings: TrainSettings, folder: Path) -> None:
+    """Write the checkpoint; a kill at any moment leaves the old one or the new one."""
+    unfinished = folder / "checkpoint.pt.part"
+    torch.save(
+        {
+            "network": state.network.state_dict(),
+            "average": state.average.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "step": state.step,
+            "settings": json.dumps(asdict(settings)),
+        },
+        unfinished,
+    )
+    unfinished.replace(folder / "checkpoint.pt")
+
+
+def load_average(folder: Path) -> tuple[MicroscopyNet, dict[str, Any], int]:
+    """Return the averaged network of a checkpoint, its settings, and the steps done."""
+    kept = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    settings = json.loads(kept["settings"])
+    scales = tuple(settings["stream"]["scales"])
+    network = MicroscopyNet(settings["channels"], settings["pairs"], scales)
+    network.load_state_dict(kept["average"])
+    return network.eval(), settings, int(kept["step"])
+
+
+def _step(
+    state: TrainState, batches: list[Batch], settings: TrainSettings, device: str
+) -> dict[str, float]:
+    """Do one step and return the parts of its loss."""
+    network = state.network
+    sources = [torch.from_numpy(batch.source).to(device) for batch in batches]
+    noise = torch.cat([torch.from_numpy(batch.noise) for batch in batches]).to(device)
+    x = torch.cat(sources).contiguous(memory_format=torch.channels_last)
+    parts: dict[str, float] = {}
+    loss = torch.zeros((), device=device)
+    with torch.autocast(device, torch.bfloat16, enabled=settings.low_precision):
+        features = network.features(x, noise)
+        begin = 0
+        for batch in batches:
+            end, scale = begin + len(batch.source), batch.scale
+            prediction = network.upscaled(x[begin:end], features[begin:end], scale)
+            with torch.no_grad():
+                plain = network.interpolated(x[begin:end], scale)
+            cut = scale * network.radius
+            truth = torch.from_numpy(batch.truth).to(device)[..., cut:-cut, cut:-cut]
+            one, seen = losses.total(prediction, truth, plain, scale)
+            loss = loss + one
+            parts |= {f"{name}_x{scale}": value for name, value in seen.items()}
+            begin = end
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    state.optimizer.step()
+    # A short memory at first, so that the average forgets the random start.
+    decay = min(settings.ema, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for mean, now in zip(state.average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+    return parts
+
+
+def _examples(settings: TrainSettings, first: int, folder: Path) -> Iterator[list[Batch]]:
+    """Yield what each step is trained on, drawn ahead by another process."""
+    scenes = str(folder / "scenes")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as drawing:
+        ahead: deque[Any] = deque()
+        for step in range(first, settings.steps):
+            while len(ahead) < _PREFETCH and step + len(ahead) < settings.steps:
+                number = step + len(ahead)
+                ahead.append(drawing.submit(make_step, settings.stream, number, scenes))
+            yield ahead.popleft().result()
+
+
+def main() -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, help="where the training keeps its state")
+    parser.add_argument("--steps", type=int, default=TrainSettings.steps)
+    parser.add_argument("--channels", type=int, default=TrainSettings.channels)
+    parser.add_argument("--pairs", type=int, default=TrainSettings.pairs)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    settings = TrainSettings(
+        stream=StreamSettings(seed=chosen.seed),
+        channels=chosen.channels,
+        pairs=chosen.pairs,
+        steps=chosen.steps,
+    )
+    for record in train(settings, chosen.folder, device=chosen.device):
+        print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""How a training stands: held-out simulated scenes, degraded, against the classical methods.
+
+::
+
+    python -m napari_superres.training.validate STATE_FOLDER
+
+The degradations are those of the project's benchmark. Seeds are from a stream that training never
+touches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_superres.training.camera import Camera, expose
+from napari_superres.training.classical import (
+    INTERPOLATIONS,
+    interpolate,
+    richardson_lucy,
+    wiener,
+)
+from napari_superres.training.simulate import Pair, degrade, draw
+from napari_superres.training.specimens import STRUCTURES
+from napari_superres.training.stream import random_scene
+from napari_superres.training.train import load_average
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from napari_superres.models.families.microscopy.network import MicroscopyNet
+
+_VALIDATION_STREAM = 3
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One way to lose detail.
+
+    Parameters
+    ----------
+    name : str
+        As in the benchmark's tables.
+    blur_sigma : float
+        In source pixels.
+    photons : float or None
+        At the truth's brightest; None is free of noise.
+    iterations : int
+        For Richardson-Lucy: the number that did best on simulated images of this kind.
+    slopes : tuple of float
+        For Wiener: spectral slopes to try.
+    """
+
+    name: str
+    blur_sigma: float
+    photons: float | None
+    iterations: int
+    slopes: tuple[float, ...] = (2.0, 2.5, 3.0)
+
+    @property
+    def camera(self) -> Camera:
+        """Return the benchmark's camera."""
+        return Camera(photons=self.photons, bits=None if self.photons is None else 16)
+
+
+DEGRADATIONS = (
+    Degradation("ideal", 0.0, None, 10, (2.5, 3.0, 4.0)),
+    Degradation("psf_hi", 0.6, 1000, 5),
+    Degradation("psf_lo", 0.6, 100, 3),
+)
+
+
+def normalised_psnr(result: np.ndarray, truth: np.ndarray) -> float:
+    """Return the PSNR in decibels after the best gain and offset, against the truth's range."""
+    gain, offset = np.polyfit(result.ravel().astype(np.float64), truth.ravel(), 1)
+    error = float(np.mean((gain * result + offset - truth) ** 2))
+    return float(10 * np.log10(float(np.ptp(truth)) ** 2 / max(error, 1e-20)))
+
+
+def held_out(count: int, edge: int = 256) -> dict[str, np.ndarray]:
+    """Return sharp images by name, `count` of each kind, every second one with camera noise.
+
+    Returns
+    -------
+    dict of str to np.ndarray, shape (edge, edge), float32
+        Not negative, 99.9th percentile 1.
+    """
+    images = {}
+    for number in range(count):
+        for index, kind in enumerate(STRUCTURES):
+            rng = np.random.default_rng([0, _VALIDATION_STREAM, number, index])
+            light = draw(random_scene(rng, kind), (edge, edge), rng)
+            if (number + index) % 2:
+                camera = Camera(photons=float(np.exp(rng.uniform(np.log(200), np.log(5000)))))
+                light = (expose(light, camera, rng) - camera.offset) / camera.levels_per_unit
+            light = np.maximum(light, 0)
+            images[f"{kind}-{number}"] = light / max(float(np.percentile(light, 99.9)), 1e-6)
+    return images
+
+
+def classical_results(pair: Pair, how: Degradation) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and result of every classical method."""
+    source, scale = pair.source, pair.scale
+    for method in INTERPOLATIONS:
+        yield method, interpolate(source, scale, method)
+    # Where there is no noise, rounding errors of the model are what a tiny value stands for.
+    noise = pair.noise or 1e-3 * float(source.std())
+    for slope in how.slopes:
+        sharp = wiener(source, scale, blur_sigma=how.blur_sigma, noise=noise, slope=slope)
+        yield f"wiener-{slope:g}", sharp
+    yield (
+        "richardson-lucy",
+        richardson_lucy(
+            source,
+            scale,
+            blur_sigma=how.blur_sigma,
+            offset=how.camera.offset,
+            iterations=how.iterations,
+        ),
+    )
+
+
+def predict(network: MicroscopyNet, source: np.ndarray, noise: float, scale: int) -> np.ndarray:
+    """Return the network's result for a whole plane, its border continued by reflection.
+
+    Parameters
+    ----------
+    network : MicroscopyNet
+        On the CPU.
+    source : np.ndarray, shape (y, x)
+        In any unit.
+    noise : float
+        Standard deviation to remove, in the same unit.
+    scale : int
+        Scale factor.
+
+    Returns
+    -------
+    np.ndarray, shape (scale * y, scale * x), float32
+    """
+    padded = np.pad(source.astype(np.float32), network.radius, mode="symmetric")
+    with torch.inference_mode():
+        level = torch.tensor([noise], dtype=torch.float32)
+        return np.asarray(network(torch.from_numpy(padded)[None, None], level, scale)[0, 0].numpy())
+
+
+def evaluate(
+    network: MicroscopyNet, images: Mapping[str, np.ndarray], scales: tuple[int, ...] = (2, 4)
+) -> list[dict[str, Any]]:
+    """Return the PSNR of every method on every degraded image.
+
+    Parameters
+    ----------
+    network : MicroscopyNet
+        What is judged, once told of no noise (``faithful``) and once of the true noise
+        (``restore``).
+    images : mapping of str to np.ndarray
+        Sharp images, as from `held_out`; cropped to a multiple of the scale factor.
+    scales : tuple of int
+        Scale factors.
+
+    Returns
+    -------
+    list of dict
+        ``image``, ``degradation``, ``scale``, and ``psnr`` by method.
+    """
+    records = []
+    for number, (name, light) in enumerate(images.items()):
+        height, width = (edge - edge % max(scales) for edge in light.shape)
+        for scale in scales:
+            for how in DEGRADATIONS:
+                rng = np.random.default_rng([1, _VALIDATION_STREAM, number, scale])
+                sharp = light[:height, :width]
+                pair = degrade(sharp, scale, rng, camera=how.camera, blur_sigma=how.blur_sigma)
+                results = dict(classical_results(pair, how))
+                results["faithful"] = predict(network, pair.source, 0.0, scale)
+                if pair.noise:
+                    results["restore"] = predict(network, pair.source, pair.noise, scale)
+                psnr = {
+                    method: round(normalised_psnr(result, pair.truth), 3)
+                    for method, result in results.items()
+                }
+                records.append(
+                    {"image": name, "degradation": how.name, "scale": scale, "psnr": psnr}
+                )
+    return records
+
+
+def summary(records: list[dict[str, Any]]) -> str:
+    """Return the table of mean gains over bicubic, and of the network over the best method.
+
+    The best classical method is the one with the best mean in its row.
+    """
+    lines = [
+        f"{'case':<10} {'best classical':<22}"
+        f"{'faithful: bicubic, best':>26}{'restore: bicubic, best':>26}  worse than bicubic"
+    ]
+    for scale in sorted({record["scale"] for record in records}):
+        for how in DEGRADATIONS:
+            chosen = [
+                record["psnr"]
+                for record in records
+                if record["scale"] == scale and record["degradation"] == how.name
+            ]
+            gain = {
+                method: np.array([psnr[method] - psnr["bicubic"] for psnr in chosen])
+                for method in chosen[0]
+            }
+            classical = {
+                method: float(values.mean())
+                for method, values in gain.items()
+                if method not in ("faithful", "restore")
+            }
+            best = max(classical, key=lambda method: classical[method])
+            line = f"{how.name + f' x{scale}':<10} {best:<15}{classical[best]:+6.2f} "
+            for ours in ("faithful", "restore"):
+                if ours in gain:
+                    mean = float(gain[ours].mean())
+                    line += f"{mean:>+18.2f}{mean - classical[best]:>+8.2f}"
+                else:
+                    line += " " * 26
+            last = gain.get("restore", gain["faithful"])
+            lines.append(f"{line}  {100 * float((last < -0.1).mean()):.0f} %")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table for a training's last checkpoint."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, help="where the training keeps its state")
+    parser.add_argument("--count", type=int, default=2, help="images of each kind")
+    chosen = parser.parse_args()
+    network, _, step = load_average(chosen.folder)
+    records = evaluate(network, held_out(chosen.count))
+    print(f"step {step}\n{summary(records)}")
+    written = chosen.folder / f"validation-{step}.json"
+    written.write_text(json.dumps(records), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
