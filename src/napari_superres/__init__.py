@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from napari_superres.models.catalog import MODELS, ModelSpec
     from napari_superres.plan import Plan
     from napari_superres.planning import make_plan
-    from napari_superres.survey import Survey, survey
-    from napari_superres.upscale import upscale
+    from napari_superres.surveying import Survey, survey
+    from napari_superres.upscaling import upscale
 
 _HOMES = {
     "errors": (
@@ -62,8 +62,8 @@ _HOMES = {
     "models.catalog": ("MODELS", "ModelSpec"),
     "plan": ("Plan",),
     "planning": ("make_plan",),
-    "survey": ("Survey", "survey"),
-    "upscale": ("upscale",),
+    "surveying": ("Survey", "survey"),
+    "upscaling": ("upscale",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -101,9 +101,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'napari_superres' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"napari_superres.{_HOME[name]}"), name)
-    globals()[name] = value  # a submodule of the same name (survey, upscale) must not win later
-    return value
+    return getattr(importlib.import_module(f"napari_superres.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_superres.image import Image
     from napari_superres.models.catalog import Consistency
-    from napari_superres.survey import Survey
+    from napari_superres.surveying import Survey
 
 
 def make_plan(

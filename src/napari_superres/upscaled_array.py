@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import operator
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -106,7 +105,6 @@ class UpscaledArray:
             for lattice, ks in zip(lattices, touched, strict=True)
         ]
         source = self._read(index, window)
-        self._check_exact(source)
         canvas = np.zeros((source.shape[0], ys[1] - ys[0], xs[1] - xs[0]), np.float32)
         tiles = [self._tile(row, column) for row in touched[0] for column in touched[1]]
         done = 0
@@ -141,16 +139,17 @@ class UpscaledArray:
         """Return source pixels as (samples, y, x)."""
         part = self.source[(*index, *window)].compute(scheduler="synchronous")
         part = np.moveaxis(part, -1, 0) if self.plan.rgb else part[None]
+        if as_float:
+            self._check_exact(part)
         return np.asarray(part, np.float32 if as_float else None)
 
     def _check_exact(self, source: np.ndarray) -> None:
-        wide = np.dtype(self.plan.source_dtype)
-        if wide.kind in "iu" and wide.itemsize >= 4 and self.dtype.kind in "iu":
-            largest = float(np.abs(source).max(initial=0))
+        if source.dtype.kind in "iu" and source.dtype.itemsize >= 4 and self.dtype.kind in "iu":
+            largest = max(int(source.max()), -int(source.min()))
             if largest > EXACT_INTEGER:
                 raise InputError(
-                    f"Pixels of type {wide} reach {largest:.0f}, beyond the {EXACT_INTEGER} up to "
-                    "which models keep integers exactly.",
+                    f"Pixels of type {source.dtype} reach {largest}, beyond the {EXACT_INTEGER} up "
+                    "to which models keep integers exactly.",
                     "Ask for dtype='float32'.",
                 )
 
@@ -213,7 +212,8 @@ class UpscaledArray:
         """Run the engine on tiles of 1 or 3 samples, whatever number the network takes."""
         plan = self.plan
         spec = plan.spec
-        engine = load_engine(spec, find_weights(spec), plan.setting(self._channel(index)))
+        setting = plan.setting(self._channel(index))
+        engine = load_engine(spec, find_weights(spec, setting.denoise), setting)
         plane = self._plane_number(index)
         at = [
             Address(plan.seed, 0, plane, tile.kept[0].start, tile.kept[1].start) for tile in batch
@@ -333,7 +333,7 @@ def _restore_gaps(
     xs: tuple[int, int],
 ) -> np.ndarray:
     """Put values that are not finite back where they were."""
-    if math.isfinite(float(source.sum(dtype=np.float64))):
+    if np.isfinite(source).all():
         return canvas
     spans = [(start // scale, -(-stop // scale)) for start, stop in (ys, xs)]
     near = source[

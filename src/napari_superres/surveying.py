@@ -1,0 +1,122 @@
+"""What must be known of the pixels before planning, from a fixed sample of them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dask
+import numpy as np
+
+from napari_superres.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_superres.image import Image
+
+WINDOW = 256
+"""Edge of a window, in source pixels."""
+
+WINDOWS = 64
+"""Most windows that are read of one channel."""
+
+PERCENTILES = (0.1, 99.9)
+"""Intensities below and above these are not shown to a model that needs limits."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts about an image's pixels.
+
+    Parameters
+    ----------
+    limits : tuple of (float, float)
+        One pair a channel; one pair in all for an RGB picture.
+    windows : int
+        How many windows of each channel were read.
+    pixels : int
+        How many pixels were read in all.
+    """
+
+    limits: tuple[tuple[float, float], ...]
+    windows: int
+    pixels: int
+
+
+def survey(image: Image) -> Survey:
+    """Return facts from at most 64 windows of 256 x 256 pixels of each channel.
+
+    The windows lie at positions that depend on the shape alone, so the same image gives the same
+    facts on any machine. Values that are not finite are left out.
+
+    Parameters
+    ----------
+    image : Image
+        Of any size. Only the windows are read.
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    InputError
+        If no pixel of a channel is finite.
+    """
+    windows = list(sample_windows(image))
+    limits = []
+    pixels = 0
+    for channel in range(image.size("c", 1)):
+        parts = [_read(image, window, channel) for window in windows]
+        values = np.concatenate(parts)
+        pixels += values.size
+        values = values[np.isfinite(values)]
+        if values.size == 0:
+            raise InputError(
+                f"Channel {channel} of '{image.name}' has no finite pixel in the sample.",
+                "Give limits= yourself, or check the image.",
+            )
+        low, high = np.percentile(values, PERCENTILES)
+        limits.append((float(low), float(high)))
+    return Survey(tuple(limits), len(windows), pixels)
+
+
+def sample_windows(image: Image) -> Iterator[dict[str, slice]]:
+    """Yield the windows of one channel, as a slice for each axis but ``c`` and ``s``.
+
+    All of them when there are at most `WINDOWS`; otherwise planes at even distances, and places in
+    them along the two-dimensional golden-ratio sequence (Roberts 2018), which neither clusters nor
+    falls into step with a sample holder's grid.
+    """
+    axes = [a for a in image.axes if a not in "csyx"]
+    sizes = [image.size(a) for a in axes]
+    height, width = image.size("y"), image.size("x")
+    across = [range(0, height, WINDOW), range(0, width, WINDOW)]
+    n_planes = int(np.prod(sizes, dtype=np.int64))
+    if n_planes * len(across[0]) * len(across[1]) <= WINDOWS:
+        for *plane, y, x in itertools.product(*map(range, sizes), *across):
+            yield _window(axes, plane, y, x)
+        return
+    for i in range(WINDOWS):
+        number = (2 * i + 1) * n_planes // (2 * WINDOWS)
+        plane = []
+        for size in reversed(sizes):
+            number, index = divmod(number, size)
+            plane.insert(0, index)
+        y = int((0.5 + 0.7548776662466927 * i) % 1 * max(1, height - WINDOW + 1))
+        x = int((0.5 + 0.5698402909980532 * i) % 1 * max(1, width - WINDOW + 1))
+        yield _window(axes, plane, y, x)
+
+
+def _window(axes: list[str], plane: list[int], y: int, x: int) -> dict[str, slice]:
+    window = {a: slice(i, i + 1) for a, i in zip(axes, plane, strict=True)}
+    return {**window, "y": slice(y, y + WINDOW), "x": slice(x, x + WINDOW)}
+
+
+def _read(image: Image, window: dict[str, slice], channel: int) -> np.ndarray:
+    index = {**window, "c": slice(channel, channel + 1), "s": slice(0, 3)}
+    part = image.data[tuple(index[a] for a in image.axes)]
+    with dask.config.set(scheduler="synchronous"):
+        return np.asarray(part.compute(), dtype=np.float64).ravel()

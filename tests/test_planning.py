@@ -1,0 +1,168 @@
+"""Wishes and facts become decisions, or one clear refusal."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_superres.errors import InputError, SettingError, UnknownModelError
+from napari_superres.image import Image
+from napari_superres.models.catalog import MODELS, Option, default_model
+from napari_superres.planning import canonical_axes, make_plan
+from napari_superres.surveying import Survey
+from napari_superres.upscaling import plan_for, upscale
+
+
+def _image(
+    dtype: str = "uint16", axes: str = "czyx", shape: tuple[int, ...] = (2, 3, 64, 80)
+) -> Image:
+    return Image(da.zeros(shape, dtype=dtype), axes, name="cells.tif")
+
+
+def test_a_plan_is_plain_data() -> None:
+    """It travels to workers, into files, and is compared."""
+    plan = make_plan(_image(), "realesr-general-x4v3", limits=(0, 4095))
+    assert pickle.loads(pickle.dumps(plan)) == plan
+    record = json.loads(json.dumps(plan.record()))
+    assert record["model"] == "realesr-general-x4v3"
+    assert record["limits"] == [[0, 4095], [0, 4095]]
+    assert hash(plan) == hash(make_plan(_image(), "realesr-general-x4v3", limits=(0, 4095)))
+
+
+def test_every_keyword_of_upscale_but_the_selections_is_a_decision_of_the_plan() -> None:
+    """A setting that the plan does not know would be lost when a job resumes."""
+    keywords = set(inspect.signature(upscale).parameters) - {"x", "axes", "rgb"}
+    selections = {"channels", "planes", "region"}
+    machine = {"device", "precision", "batch"}
+    known = set(inspect.signature(make_plan).parameters) - {"image", "survey", "compute"}
+    assert keywords - selections - machine == known
+
+
+def test_limits_come_from_the_survey_unless_given() -> None:
+    """One pair a channel, never one a tile: a normalisation that differs is a seam."""
+    facts = Survey(limits=((1.0, 2.0), (3.0, 4.0)), windows=1, pixels=1)
+    assert make_plan(_image(), "realesrgan-x4plus", facts).limits == facts.limits
+    given = make_plan(_image(), "realesrgan-x4plus", facts, limits=[(0, 9), (1, 8)])
+    assert given.limits == ((0, 9), (1, 8))
+    with pytest.raises(SettingError, match="needs to know the intensities"):
+        make_plan(_image(), "realesrgan-x4plus")
+
+
+def test_an_8_bit_rgb_picture_needs_no_survey() -> None:
+    """Its black and white are 0 and 255."""
+    picture = _image("uint8", "yxs", (64, 64, 3))
+    assert make_plan(picture, "realesrgan-x4plus").limits == ((0.0, 255.0),)
+
+
+def test_models_that_commute_with_gain_need_no_limits() -> None:
+    """Nothing is read, nothing is clipped."""
+    assert make_plan(_image(), "lanczos").limits is None
+
+
+@pytest.mark.parametrize(
+    ("image", "wishes", "error", "message"),
+    [
+        (_image(), {"model": "realsr"}, UnknownModelError, "no model named 'realsr'"),
+        (_image(), {"scale": 2.5}, SettingError, "not a whole number"),
+        (_image(), {"scale": 0}, SettingError, "not a whole number"),
+        (
+            _image(),
+            {"model": "realesrgan-x2plus", "scale": 4, "limits": (0, 1)},
+            SettingError,
+            "2 times finer, not 4 times",
+        ),
+        (_image("complex64"), {}, InputError, "complex pixels"),
+        (_image(shape=(2, 3, 0, 80)), {}, InputError, "no pixels"),
+        (_image("bool"), {}, InputError, "Use the model 'nearest'"),
+        (replace(_image(), is_labels=True), {}, InputError, "a label image"),
+        (_image("int64"), {}, SettingError, "dtype='float32'"),
+        (_image(), {"dtype": "str"}, SettingError, "cannot hold intensities"),
+        (_image(), {"dtype": "nonsense"}, SettingError, "not a type of pixel"),
+        (_image(), {"tile": 6}, SettingError, "Use tile=7 or more"),
+        (_image(), {"halo": -1}, SettingError, "halo=-1"),
+        (_image(), {"consistency": "yes"}, SettingError, "consistency='yes'"),
+        (_image(), {"denoise": 0.5}, SettingError, "no denoise setting"),
+        (
+            _image(),
+            {"model": "realesr-general-x4v3", "limits": (0, 1), "denoise": 2},
+            SettingError,
+            "Use a number from 0",
+        ),
+        (
+            _image(),
+            {"model": "realesr-general-x4v3", "limits": (5, 1)},
+            SettingError,
+            "a lower and an upper",
+        ),
+        (
+            _image(),
+            {"model": "realesr-general-x4v3", "limits": [(0, 1)] * 3},
+            SettingError,
+            "needs a pair, or 2 of them",
+        ),
+        (_image(), {"samples": 4}, SettingError, "no spread"),
+        (_image(), {"options": {"prompt": "cells"}}, SettingError, "no option 'prompt'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_read(
+    image: Image, wishes: dict, error: type[Exception], message: str
+) -> None:
+    """An error at hour three would have been an error at second one."""
+    with pytest.raises(error) as caught:
+        make_plan(image, wishes.pop("model", "lanczos"), **wishes)
+    assert message in str(caught.value)
+
+
+def test_options_are_checked_against_the_row() -> None:
+    """A misspelt or impossible option must not be ignored."""
+    row = replace(
+        MODELS["lanczos"],
+        options=(
+            Option("steps", 8, "Number of steps.", low=1, high=100),
+            Option("preset", "microscopy", "Prompt.", choices=("microscopy", "photo")),
+        ),
+    )
+    plan = make_plan(_image(), row, options={"steps": "20"})
+    assert plan.options == (("preset", "microscopy"), ("steps", 20))
+    for bad in ({"steps": 0}, {"steps": "many"}, {"preset": "art"}):
+        with pytest.raises(SettingError, match=next(iter(bad))):
+            make_plan(_image(), row, options=bad)
+
+
+def test_axes_are_ordered_without_losing_any() -> None:
+    """Any order of axes works."""
+    assert canonical_axes("xycz") == "czyx"
+    assert canonical_axes("syx") == "yxs"
+
+
+def test_the_plan_says_what_a_halo_costs_and_leaves() -> None:
+    """Users of other tools guess at both."""
+    exact = make_plan(_image(), "realesr-general-x4v3", limits=(0, 1), tile=128)
+    assert "tiled equals untiled" in str(exact)
+    assert exact.overhead > 1.5
+    short = make_plan(_image(), "realesr-general-x4v3", limits=(0, 1), tile=128, halo=10)
+    assert "expect visible seams" in str(short)
+    assert short.overhead < exact.overhead
+
+
+def test_uint32_beyond_float32_is_refused_unless_floats_are_asked_for() -> None:
+    """An identifier or a photon count must not be rounded in silence."""
+    big = np.full((4, 4), 2**24 + 1, np.uint32)
+    with pytest.raises(InputError, match="dtype='float32'"):
+        upscale(big, "lanczos")
+    assert upscale(big, "lanczos", dtype="float32").dtype == np.float32
+    assert upscale(np.full((4, 4), 2**24, np.uint32), "lanczos").dtype == np.uint32
+
+
+def test_the_default_model_is_the_embedded_one_for_that_scale_or_lanczos() -> None:
+    """Whoever names no model gets the most trustworthy one."""
+    for scale in (2, 3, 4):
+        expected = f"microscopy-x{scale}"
+        assert default_model(scale) == (expected if expected in MODELS else "lanczos")
+    assert plan_for(_image(), "lanczos", scale=3).scale == 3
