@@ -1,0 +1,122 @@
+"""Files to images: what a path holds is decided by its suffix, and read when pixels are needed."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+from napari_superres.errors import InputError, UnreadableError
+
+if TYPE_CHECKING:
+    from napari_superres.image import Image
+
+__all__ = ["READERS", "MissingFileError", "read"]
+
+_HERE = "napari_superres.formats"
+
+READERS: dict[str, str] = {
+    ".ome.zarr": f"{_HERE}.ome_zarr",
+    ".zarr": f"{_HERE}.ome_zarr",
+    ".ome.tiff": f"{_HERE}.tiff",
+    ".ome.tif": f"{_HERE}.tiff",
+    ".ome.btf": f"{_HERE}.tiff",
+    ".tiff": f"{_HERE}.tiff",
+    ".tif": f"{_HERE}.tiff",
+    ".btf": f"{_HERE}.tiff",
+    ".tf8": f"{_HERE}.tiff",
+    ".tf2": f"{_HERE}.tiff",
+    ".png": f"{_HERE}.picture",
+    ".jpeg": f"{_HERE}.picture",
+    ".jpg": f"{_HERE}.picture",
+    ".czi": f"{_HERE}.vendor",
+    ".nd2": f"{_HERE}.vendor",
+    ".lif": f"{_HERE}.vendor",
+}
+"""Suffix -> module with a function ``open_image(path, *, axes, series, level)``.
+
+A new format is one such module and one line here. Modules are imported when a file needs them.
+"""
+
+
+class MissingFileError(UnreadableError, FileNotFoundError):
+    """There is no such file."""
+
+    def __init__(self, path: str, hint: str = "") -> None:
+        super().__init__(f"'{path}' does not exist.", hint)
+        self.errno = errno.ENOENT
+        self.strerror = os.strerror(errno.ENOENT)
+        self.filename = path
+
+
+def read(
+    path: str | os.PathLike[str], *, axes: str | None = None, series: int = 0, level: int = 0
+) -> Image:
+    """Return the image at a path, without reading a pixel.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file, an OME-Zarr folder, or the URL of one. ``~`` is the home folder.
+    axes : str, optional
+        One lower-case letter an axis, in the stored order, such as ``"tzyx"``; ``s`` for the
+        samples of a colour picture. Replaces what the file says, and is needed where it says
+        nothing.
+    series : int
+        Which image of a file that holds several, counted from 0.
+    level : int
+        Which resolution becomes the image, 0 the finest.
+
+    Returns
+    -------
+    Image
+        Its pixels are read, by path, in whatever process computes them.
+
+    Raises
+    ------
+    UnreadableError
+        If there is no such file, its format is not known, or it is broken or incomplete.
+    AxesError
+        If it does not say which axis is which.
+    MissingDependencyError
+        If its format needs an optional package.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        return _open(f"{_HERE}.ome_zarr", text, axes, series, level)
+    text = os.path.expanduser(text)
+    if not os.path.exists(text):
+        raise MissingFileError(text, "Check the spelling and the folder.")
+    if os.path.isdir(text):
+        _check_folder(text)
+        return _open(f"{_HERE}.ome_zarr", text, axes, series, level)
+    name = os.path.basename(text).lower()
+    for suffix in sorted(READERS, key=len, reverse=True):
+        if name.endswith(suffix):
+            return _open(READERS[suffix], text, axes, series, level)
+    raise UnreadableError(
+        f"The format of '{text}' is not known.",
+        f"Known are {', '.join(sorted(READERS))}.",
+    )
+
+
+def _open(module: str, path: str, axes: str | None, series: int, level: int) -> Image:
+    opener = importlib.import_module(module)
+    image: Image = opener.open_image(path, axes=axes, series=series, level=level)
+    return image
+
+
+def _check_folder(path: str) -> None:
+    """Refuse folders of pictures: how they belong together is not known."""
+    names = os.listdir(path)
+    if any(name in ("zarr.json", ".zgroup", ".zarray", ".zattrs") for name in names):
+        return
+    pictures = sum(name.lower().endswith((".tif", ".tiff", ".png", ".jpg")) for name in names)
+    if pictures:
+        raise InputError(
+            f"'{path}' is a folder with {pictures} pictures, and how they form a stack is not "
+            "known.",
+            "Give one of the files; or make one stack of them, for example with Fiji: "
+            "File > Import > Image Sequence, then save it as OME-TIFF.",
+        )

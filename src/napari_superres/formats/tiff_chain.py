@@ -1,0 +1,94 @@
+"""Is a TIFF file complete, as far as its directories tell? Looked at before anything is decoded."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import IO, NamedTuple
+
+from napari_superres.errors import UnreadableError
+
+_MOST_TAGS = 4096
+"""A directory with more is damage; baseline TIFF defines about a hundred tags."""
+
+
+class Chain(NamedTuple):
+    """The pages of a file, and what is wrong with their list.
+
+    Parameters
+    ----------
+    pages : int
+        How many sound directories there are; at least 1.
+    problem : str
+        Empty where the list ends as it should.
+    """
+
+    pages: int
+    problem: str
+
+
+def follow_chain(path: str) -> Chain:
+    """Return how many pages a TIFF has, after following its chain of directories to the end.
+
+    Libraries end a chain quietly where it breaks, and a truncated stack becomes a shorter one.
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+
+    Returns
+    -------
+    Chain
+
+    Raises
+    ------
+    UnreadableError
+        If the file is empty, no TIFF, or without a sound page.
+    """
+    size = os.path.getsize(path)
+    if size == 0:
+        raise UnreadableError(f"'{path}' is empty.", "Copy it again from where it was recorded.")
+    with open(path, "rb") as file:
+        order, big, offset = _header(path, file)
+        # Classic: 2-byte count, 12-byte tags, 4-byte offset. BigTIFF: 8, 20 and 8 bytes.
+        count_format, tag_size, offset_format = ("Q", 20, "Q") if big else ("H", 12, "I")
+        count_size, offset_size = struct.calcsize(count_format), struct.calcsize(offset_format)
+        seen: set[int] = set()
+        problem = ""
+        while offset and not problem:
+            if offset in seen:
+                problem = "the list of pages runs in a circle"
+            elif offset + count_size > size:
+                problem = f"the next page would start at byte {offset:,} of {size:,}"
+            else:
+                file.seek(offset)
+                (tags,) = struct.unpack(order + count_format, file.read(count_size))
+                end = offset + count_size + tags * tag_size
+                if not 0 < tags <= _MOST_TAGS or end + offset_size > size:
+                    problem = f"the directory at byte {offset:,} is cut or damaged"
+                else:
+                    seen.add(offset)
+                    file.seek(end)
+                    (offset,) = struct.unpack(order + offset_format, file.read(offset_size))
+    if not seen:
+        raise UnreadableError(
+            f"'{path}' is truncated or damaged: {problem or 'it has a header and no page'}.",
+            "Copy it again from where it was recorded.",
+        )
+    return Chain(len(seen), problem)
+
+
+def _header(path: str, file: IO[bytes]) -> tuple[str, bool, int]:
+    """Return byte order, whether it is a BigTIFF, and where the first directory is."""
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 8 else 0
+    if version == 43 and len(head) == 16:
+        return str(order), True, int(struct.unpack(f"{order}Q", head[8:])[0])
+    if version == 42:
+        return str(order), False, int(struct.unpack(f"{order}I", head[4:8])[0])
+    raise UnreadableError(
+        f"'{path}' is not a complete TIFF file: it starts with {head[:4]!r}.",
+        "Check that it was copied completely and carries the right suffix.",
+    )
