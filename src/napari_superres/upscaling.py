@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 
-from napari_superres._version import __version__
 from napari_superres.arrays import as_image, like
 from napari_superres.errors import SettingError
 from napari_superres.models.engine import choose_compute
 from napari_superres.models.weights import find_model
 from napari_superres.planning import canonical_axes, make_plan, needs_survey
+from napari_superres.provenance import history_record
 from napari_superres.selection import select
 from napari_superres.surveying import survey
 from napari_superres.upscaled_array import UpscaledArray
@@ -219,31 +218,3 @@ def planned(image: Image, plan: Plan) -> Image:
         is_labels=image.is_labels,
     )
     return finer.transposed(image.axes)
-
-
-def history_record(image: Image, plan: Plan) -> dict[str, Any]:
-    """Return what is stored with a result: everything needed to make and to cite it again.
-
-    Returns
-    -------
-    dict
-        JSON values only.
-    """
-    spec = plan.spec
-    return {
-        "program": "napari-superres",
-        "version": __version__,
-        "model": spec.name,
-        "title": spec.title,
-        "trained_on": spec.domain,
-        "proven": spec.proven,
-        "weights": {file.name: file.sha256 for file in spec.weights},
-        "licence": spec.licence,
-        "commercial_use": spec.commercial,
-        "citation": spec.citation,
-        "engine": f"{plan.compute.engine} {plan.compute.version}",
-        "seed": plan.seed,
-        "plan": plan.record(),
-        "source": {"name": image.name, **image.source},
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }

@@ -229,6 +229,19 @@ def choose_compute(
     return Compute(engine, _version(engine), device, precision, batch)
 
 
+def devices() -> list[str]:
+    """Return what models can be computed on here: ``"cpu"``, then each GPU with its name."""
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count)]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
+
+
 def _torch_device(wish: str) -> str:
     import torch
 

@@ -1,0 +1,67 @@
+"""Talk and progress: on stderr, and quiet when nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def talk(message: str) -> None:
+    """Say something to a person: on stderr, so that stdout stays data."""
+    click.echo(message, err=True)
+
+
+@contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
+    """Show progress while the context lasts.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing. Nothing is shown either when stderr is not a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with each `Progress` of a job.
+    """
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("blocks", total=None, speed="")
+
+        def show(step: Any) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(
+                task,
+                completed=step.done,
+                total=step.total,
+                speed="" if not speed else f"{speed:.3g} blocks/s",
+            )
+
+        yield show

@@ -1,0 +1,127 @@
+"""From words on the command line to the keywords of `upscale`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_superres.image import Image
+
+
+def whole_pair(text: str | None) -> int | tuple[int, int] | None:
+    """Return ``"256"`` as 256 and ``"256,128"`` as (256, 128)."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise click.BadParameter(f"'{text}' is not a number of pixels, nor two with a comma.")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def channels(text: str | None) -> list[int | str] | None:
+    """Return ``"0,DAPI"`` as [0, "DAPI"]."""
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    return [int(name) if name.lstrip("-").isdigit() else name for name in names]
+
+
+def planes(text: str | None) -> dict[str, Any] | None:
+    """Return ``"z=0:10,t=3"`` as {"z": slice(0, 10), "t": 3}."""
+    if text is None:
+        return None
+    wishes: dict[str, Any] = {}
+    for part in text.split(","):
+        axis, separator, wish = part.partition("=")
+        if not separator:
+            raise click.BadParameter(f"'{part}' is not of the form axis=index or axis=start:stop.")
+        wishes[axis.strip()] = _index(wish)
+    return wishes
+
+
+def region(text: str | None) -> tuple[slice, slice] | None:
+    """Return ``"0:100,50:150"`` as a slice along y and one along x."""
+    if text is None:
+        return None
+    parts = [_index(part) for part in text.split(",")]
+    if len(parts) != 2 or not all(isinstance(part, slice) for part in parts):
+        raise click.BadParameter(f"'{text}' is not of the form y0:y1,x0:x1.")
+    return parts[0], parts[1]
+
+
+def limits(texts: Sequence[str], image: Image) -> Any:
+    """Return ``("0:4095",)`` or ``("DAPI=100:900", "1=0:4095")`` as the keyword.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        One for all channels, or one for each.
+    image : Image
+        Whose channels are named.
+    """
+    if not texts:
+        return None
+    if len(texts) == 1 and "=" not in texts[0]:
+        return _pair(texts[0])
+    names = [channel.name for channel in image.channels]
+    pairs: dict[int, tuple[float, float]] = {}
+    for text in texts:
+        name, separator, pair = text.rpartition("=")
+        if not separator:
+            raise click.BadParameter(f"'{text}' names no channel; write CHANNEL=LOW:HIGH.")
+        index = names.index(name) if name in names else int(name) if name.isdigit() else -1
+        if not 0 <= index < len(names):
+            raise click.BadParameter(f"There is no channel '{name}'; there are {names}.")
+        pairs[index] = _pair(pair)
+    missing = sorted(set(range(len(names))) - set(pairs))
+    if missing:
+        raise click.BadParameter(f"Channels {missing} have no limits; give all of them or none.")
+    return [pairs[i] for i in range(len(names))]
+
+
+def denoise(text: str | None) -> float | str | None:
+    """Return a number as a float, and ``"auto"`` as it is."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is neither 'auto' nor a number from 0 to 1.") from None
+
+
+def options(texts: Sequence[str]) -> dict[str, str]:
+    """Return ``("steps=8",)`` as {"steps": "8"}; the model's row knows the types."""
+    wishes = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise click.BadParameter(f"'{text}' is not of the form KEY=VALUE.")
+        wishes[key] = value
+    return wishes
+
+
+def _pair(text: str) -> tuple[float, float]:
+    low, separator, high = text.partition(":")
+    try:
+        return float(low), float(high if separator else "nothing")
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not of the form LOW:HIGH.") from None
+
+
+def _index(text: str) -> int | slice:
+    try:
+        numbers = [int(part) if part.strip() else None for part in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1 and numbers[0] is not None:
+        return numbers[0]
+    if len(numbers) not in (2, 3):
+        raise click.BadParameter(f"'{text}' is neither an index nor of the form start:stop.")
+    return slice(*numbers)

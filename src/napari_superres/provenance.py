@@ -1,0 +1,97 @@
+"""Where a result comes from: what is stored with it, and how to say it in a paper."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from napari_superres._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_superres.image import Image
+    from napari_superres.plan import Plan
+
+
+def history_record(image: Image, plan: Plan) -> dict[str, Any]:
+    """Return what is stored with a result: everything needed to make and to cite it again.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+    plan : Plan
+        The decisions.
+
+    Returns
+    -------
+    dict
+        JSON values only.
+    """
+    spec = plan.spec
+    return {
+        "program": "napari-superres",
+        "version": __version__,
+        "model": spec.name,
+        "title": spec.title,
+        "trained_on": spec.domain,
+        "proven": spec.proven,
+        "weights": {file.name: file.sha256 for file in spec.weights},
+        "licence": spec.licence,
+        "commercial_use": spec.commercial,
+        "citation": spec.citation,
+        "engine": f"{plan.compute.engine} {plan.compute.version}",
+        "seed": plan.seed,
+        "plan": plan.record(),
+        "source": {"name": image.name, **image.source},
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def methods_text(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return a paragraph for the methods section of a paper.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        As in `Image.history`.
+
+    Returns
+    -------
+    str
+        Empty when nothing was upscaled.
+    """
+    return " ".join(_sentences(record) for record in history)
+
+
+def citations(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the references that a result asks for, each once."""
+    return list(dict.fromkeys(str(record["citation"]) for record in history))
+
+
+def _sentences(record: Mapping[str, Any]) -> str:
+    plan = record["plan"]
+    text = [
+        f"Images were upscaled {plan['scale']}-fold along x and y, plane by plane, with the model "
+        f"'{record['model']}' (trained on {record['trained_on']}; licence {record['licence']}) in "
+        f"{record['program']} {record['version']} ({record['engine']}, {plan['precision']})."
+    ]
+    weights = [sha for sha in record["weights"].values() if sha]
+    if weights:
+        text.append(f"The weights have SHA-256 {weights[0]}.")
+    if plan["limits"]:
+        pairs = ", ".join(f"{low:g} to {high:g}" for low, high in plan["limits"])
+        text.append(f"Intensities from {pairs} were mapped to the range that the model expects.")
+    strengths = sorted({d for d in plan["denoise"] if d is not None})
+    if strengths:
+        text.append(f"The strength of denoising was {', '.join(f'{d:g}' for d in strengths)}.")
+    light = {
+        "pixel": "The mean of the fine pixels inside each original pixel was made to equal it.",
+        "local": "Averaged to the original pixels, the result was made to agree with the original "
+        "above the scale of one pixel.",
+        "off": "The original intensities were not enforced on the result.",
+    }
+    text.append(light[plan["consistency"]])
+    text.append("Detail finer than the original pixels is estimated by the model, not measured.")
+    return " ".join(text)
