@@ -49,7 +49,7 @@ def read_network(
     """
     strength = 1.0 if denoise is None or len(spec.weights) < 2 else denoise
     path = _path(spec, weights, 0)
-    architecture, tensors = _read(path)
+    architecture, tensors = read_one(path)
     if (architecture.scale, architecture.samples) != (spec.scale, spec.samples):
         raise WeightsError(
             f"'{path}' makes x{architecture.scale} of {architecture.samples} samples, but "
@@ -58,7 +58,7 @@ def read_network(
         )
     if strength < 1:
         noisy_path = _path(spec, weights, 1)
-        other, noisy = _read(noisy_path)
+        other, noisy = read_one(noisy_path)
         if other != architecture:
             raise WeightsError(
                 f"'{noisy_path}' is another network than '{path}', so they cannot be blended.",
@@ -79,7 +79,14 @@ def _path(spec: ModelSpec, weights: Mapping[str, Path], index: int) -> Path:
     return weights[name]
 
 
-def _read(path: Path) -> tuple[Architecture, dict[str, np.ndarray]]:
+def read_one(path: Path) -> tuple[Architecture, dict[str, np.ndarray]]:
+    """Return the architecture and the tensors of one file, by official names, in order of use.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read or holds another kind of network.
+    """
     tensors = read_tensors(path)
     architecture = recognise({name: t.shape for name, t in tensors.items()}, str(path))
     names = official_names(tensors)
