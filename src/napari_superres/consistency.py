@@ -12,6 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_superres.models.catalog import Consistency
 
 _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
@@ -72,10 +74,17 @@ def block_mean(values: np.ndarray, scale: int) -> np.ndarray:
     -------
     np.ndarray, shape (..., y, x), float32
     """
-    *lead, height, width = values.shape
-    blocks = values.reshape(*lead, height // scale, scale, width // scale, scale)
-    # One axis after the other is several times faster than both at once.
-    return np.asarray(blocks.mean(axis=-1, dtype=np.float32).mean(axis=-2, dtype=np.float32))
+    rows = sum_of(values[..., phase::scale] for phase in range(scale))
+    return sum_of(rows[..., phase::scale, :] for phase in range(scale)) / np.float32(scale**2)
+
+
+def sum_of(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sum of equally large arrays: many times faster than numpy's along a short axis."""
+    first, *others = parts
+    total = first.astype(np.float32)
+    for part in others:
+        total += part
+    return total
 
 
 def repeat(values: np.ndarray, scale: int) -> np.ndarray:

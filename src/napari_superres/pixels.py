@@ -24,7 +24,7 @@ def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     Parameters
     ----------
     values : np.ndarray
-        Any shape. Values that are not finite become 0 in integers.
+        Any shape. In integers NaN becomes 0, and infinity the end of the range.
     dtype : dtype
         Integer or floating.
 
@@ -38,11 +38,11 @@ def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         own, new = np.iinfo(values.dtype), np.iinfo(dtype)
         return np.clip(values, max(own.min, new.min), min(own.max, new.max)).astype(dtype)
     low, high = value_range(dtype)
-    rounded = np.rint(values)
-    if dtype.itemsize >= 4:
-        # float32 cannot hold the largest 32-bit integer, and a cast beyond the range is undefined.
-        rounded = rounded.astype(np.float64)
-    return np.asarray(np.nan_to_num(np.clip(rounded, low, high)).astype(dtype))
+    # float32 cannot hold the largest 32-bit integer, and a cast beyond the range is undefined.
+    rounded = np.rint(values, dtype=np.float64 if dtype.itemsize >= 4 else values.dtype)
+    if not np.isfinite(rounded).all():
+        rounded = np.nan_to_num(rounded, copy=False, posinf=high, neginf=low)
+    return np.clip(rounded, low, high, out=rounded).astype(dtype)
 
 
 def fill_gaps(values: np.ndarray, reach: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_superres.consistency import RADIUS, bilinear, conserve, repeat
+from napari_superres.consistency import RADIUS, bilinear, conserve, repeat, sum_of
 from napari_superres.errors import InputError
 from napari_superres.models.engine import Address, Halo, load_engine
 from napari_superres.models.weights import find_weights
@@ -80,12 +80,11 @@ class UpscaledArray:
         lead, (ys, xs), samples = ranges[:n_lead], ranges[n_lead : n_lead + 2], ranges[n_lead + 2 :]
         # A region with steps, or one that runs backwards, is cut from the dense one around it.
         dense = [(min(r), max(r) + 1) for r in (ys, xs)]
-        cut = [np.asarray(r) - start for r, (start, _) in zip((ys, xs), dense, strict=True)]
-        cut_samples = tuple(np.asarray(r) for r in samples)
+        cut = [_within(r, start) for r, (start, _) in zip((ys, xs), dense, strict=True)]
+        cut += [_within(r, 0) for r in samples]
         for place in itertools.product(*(range(len(r)) for r in lead)):
             index = tuple(r[i] for r, i in zip(lead, place, strict=True))
-            plane = self._plane(index, *dense)
-            out[place] = plane[np.ix_(*cut, *cut_samples)]
+            out[place] = self._plane(index, *dense)[tuple(cut)]
 
     def _plane(
         self, index: tuple[int, ...], ys: tuple[int, int], xs: tuple[int, int]
@@ -228,7 +227,7 @@ class UpscaledArray:
         elif samples == 1:
             # Gray through a network for colours: gray in, and the mean of what comes out.
             out = engine(inside.repeat(spec.samples, axis=1), batch[0].halo, at)
-            out = out.mean(axis=1, keepdims=True, dtype=np.float32)
+            out = sum_of(np.split(out, spec.samples, axis=1)) / np.float32(spec.samples)
         else:
             parts = [engine(inside[:, i : i + 1], batch[0].halo, at) for i in range(samples)]
             out = np.concatenate(parts, axis=1)
@@ -291,6 +290,12 @@ def _as_ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool
             i = range(size)[operator.index(part)]
             ranges.append(range(i, i + 1))
     return ranges, dropped
+
+
+def _within(chosen: range, start: int) -> slice:
+    """Return a range as a slice of an array that begins at `start`."""
+    stop = chosen.stop - start
+    return slice(chosen.start - start, stop if stop >= 0 else None, chosen.step)
 
 
 def _batches(tiles: list[_Tile], size: int) -> list[list[_Tile]]:
