@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib
 import importlib.metadata
 import importlib.util
+import platform
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -242,7 +245,16 @@ def devices() -> list[str]:
     return found
 
 
+def _may_have_gpu() -> bool:
+    """Return whether it is worth the seconds that importing torch takes to look for a GPU."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return ctypes.util.find_library("nvcuda" if sys.platform == "win32" else "cuda") is not None
+
+
 def _torch_device(wish: str) -> str:
+    if wish == "cpu" or (wish == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
     kind = wish.partition(":")[0]
