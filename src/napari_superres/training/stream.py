@@ -59,6 +59,12 @@ class StreamSettings:
         Where it stops growing.
     faithful : float
         Share of examples without blur whose noise belongs to the target.
+    sharp : float
+        Share of the other examples that are not blurred either.
+    blur : tuple of float
+        Mean and standard deviation of the blur's sigma in source pixels, where there is one. A
+        sharp specimen behind a wide PSF and a smooth one behind a narrow PSF can give the same
+        image: this is what decides between them. 0.6 is a PSF sampled about as Nyquist asks.
     """
 
     seed: int = 0
@@ -69,6 +75,8 @@ class StreamSettings:
     scenes_a_step: float = 0.5
     most_scenes: int = 12000
     faithful: float = 0.45
+    sharp: float = 0.2
+    blur: tuple[float, float] = (0.6, 0.12)
 
     @property
     def edge(self) -> int:
@@ -124,7 +132,10 @@ def make_step(settings: StreamSettings, step: int, folder: str) -> list[Batch]:
             light = scene(settings, int(rng.integers(available)), Path(folder))
             light = _crop(light, settings.patch * scale, rng)
             faithful = rng.random() < settings.faithful
-            examples.append(example(light, scale, faithful=faithful, rng=rng))
+            sigma = 0.0
+            if not faithful and rng.random() >= settings.sharp:
+                sigma = float(np.clip(rng.normal(*settings.blur), 0.3, 0.9))
+            examples.append(example(light, scale, faithful=faithful, blur_sigma=sigma, rng=rng))
         source, noise, truth = (np.stack(part) for part in zip(*examples, strict=True))
         batches.append(Batch(source[:, None], noise.astype(np.float32), truth[:, None], scale))
     return batches
@@ -231,7 +242,12 @@ def random_camera(rng: np.random.Generator, fewest: float, most: float) -> Camer
 
 
 def example(
-    light: np.ndarray, scale: int, *, faithful: bool, rng: np.random.Generator
+    light: np.ndarray,
+    scale: int,
+    *,
+    faithful: bool,
+    blur_sigma: float,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """Return a source, what is told about its noise, and the target.
 
@@ -244,7 +260,9 @@ def example(
     faithful : bool
         True: the target is a picture with its camera's noise, the source its area mean, and the
         network is told that there is nothing to remove.
-        False: the source is blurred (two times in three) and noisy.
+        False: the source is blurred and noisy.
+    blur_sigma : float
+        In source pixels; not used for a faithful example.
     rng : np.random.Generator
         Source of randomness.
 
@@ -265,7 +283,6 @@ def example(
             step = max(float(np.ptp(source)), 1e-6) / rng.uniform(100, 255)
             source = np.rint(source / step) * step
     else:
-        blur_sigma = 0.0 if rng.random() < 0.35 else float(rng.uniform(0.3, 0.85))
         camera = random_camera(rng, 30, 20000)
         pair = degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma)
         source, truth = pair.source, pair.truth

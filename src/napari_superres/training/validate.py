@@ -104,6 +104,30 @@ def held_out(count: int, edge: int = 256) -> dict[str, np.ndarray]:
     return images
 
 
+def degraded(light: np.ndarray, scale: int, how: Degradation, number: int) -> Pair:
+    """Return the pair of a sharp image, cropped to a multiple of the scale factor.
+
+    Parameters
+    ----------
+    light : np.ndarray, shape (y, x)
+        Not negative, bright parts about 1.
+    scale : int
+        Scale factor.
+    how : Degradation
+        Blur and camera.
+    number : int
+        Seed of the noise.
+
+    Returns
+    -------
+    Pair
+    """
+    height, width = (edge - edge % scale for edge in light.shape)
+    rng = np.random.default_rng([1, _VALIDATION_STREAM, number, scale])
+    sharp = light[:height, :width]
+    return degrade(sharp, scale, rng, camera=how.camera, blur_sigma=how.blur_sigma)
+
+
 def classical_results(pair: Pair, how: Degradation) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the name and result of every classical method."""
     source, scale = pair.source, pair.scale
@@ -172,12 +196,9 @@ def evaluate(
     """
     records = []
     for number, (name, light) in enumerate(images.items()):
-        height, width = (edge - edge % max(scales) for edge in light.shape)
         for scale in scales:
             for how in DEGRADATIONS:
-                rng = np.random.default_rng([1, _VALIDATION_STREAM, number, scale])
-                sharp = light[:height, :width]
-                pair = degrade(sharp, scale, rng, camera=how.camera, blur_sigma=how.blur_sigma)
+                pair = degraded(light, scale, how, number)
                 results = dict(classical_results(pair, how))
                 results["faithful"] = predict(network, pair.source, 0.0, scale)
                 if pair.noise:

@@ -1,0 +1,213 @@
+"""Turn a training's checkpoint into the weight files and model cards that ship.
+
+::
+
+    python -m napari_superres.training.export STATE_FOLDER DESTINATION
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from napari_superres.models.families.microscopy.tensors import FORMAT
+from napari_superres.training.heads import (
+    bound_of,
+    coverage_by_kind,
+    error_ratios,
+    fit_errors,
+    fit_linear,
+    state_for,
+)
+from napari_superres.training.stream import StreamSettings
+from napari_superres.training.train import load_average
+from napari_superres.training.validate import DEGRADATIONS, evaluate, held_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHARE = (
+    "Simulated microscopy alone (filaments, nuclei, puncta, membranes, mitochondria, reticulum, "
+    "rods, phase contrast, transmitted light, stained tissue, electron micrographs, granular "
+    "texture, opaque fragments, test lines); no recorded image was used."
+)
+_LIMITS = (
+    "Planes are treated one by one; nothing is learned along z or time.",
+    "Detail finer than the source's pixels is an estimate. Do not count, measure or name a "
+    "structure that the source does not show.",
+    "Blur is removed only where noise removal is asked for (denoise above 0), and only as far as "
+    "a Gaussian of up to 0.85 source pixels explains it.",
+    "Regular patterns near the sampling limit can come out with the wrong orientation, as they do "
+    "with any interpolation.",
+)
+
+
+def export(folder: Path, destination: Path, *, error_steps: int = 300, count: int = 2) -> None:
+    """Write ``microscopy-x*.safetensors`` with their cards.
+
+    Parameters
+    ----------
+    folder : Path
+        State of a training.
+    destination : Path
+        Where the files go; existing ones are replaced.
+    error_steps : int
+        Steps of fitting the error head.
+    count : int
+        Validation images of each kind.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    network, settings, step = load_average(folder)
+    stream = _stream(settings)
+    fit_errors(network, stream, folder, steps=error_steps)
+    images = held_out(count)
+    records = evaluate(network, images, network.scales)
+    for scale in network.scales:
+        ratios = error_ratios(network, images, scale)
+        bound = bound_of(ratios)
+        card = {
+            "name": f"microscopy-x{scale}",
+            "parameters": _parameters(network, scale),
+            "data": _SHARE,
+            "training": {**settings, "steps_done": step},
+            "gain_over_bicubic_db": gains(records, scale),
+            "coverage_of_90_percent_bound": coverage_by_kind(ratios, bound),
+            "limits": list(_LIMITS),
+        }
+        sizes = {"channels": network.channels, "pairs": network.pairs, "bound": bound}
+        write_weights(destination, "network", scale, state_for(network, scale), card, sizes)
+
+
+def export_linear(folder: Path, destination: Path, *, steps: int = 150) -> None:
+    """Write ``linear-x*.safetensors`` with their cards.
+
+    Parameters
+    ----------
+    folder : Path
+        State of a training, for its scenes.
+    destination : Path
+        Where the files go.
+    steps : int
+        How many batches the kernels are solved for.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    _, settings, _ = load_average(folder)
+    stream = _stream(settings)
+    for scale in stream.scales:
+        model = fit_linear(scale, stream, folder, steps=steps)
+        kernels = model.kernels.detach().numpy()
+        card = {
+            "name": f"linear-x{scale}",
+            "parameters": int(kernels.size),
+            "data": _SHARE,
+            "training": {"stream": settings["stream"], "batches": steps, "method": "least squares"},
+            "limits": [*_LIMITS[:2], "Linear: it cannot invent anything, and removes no noise."],
+        }
+        write_weights(destination, "linear", scale, {"kernels": kernels}, card, {})
+
+
+def gains(records: Iterable[dict[str, Any]], scale: int) -> dict[str, dict[str, float]]:
+    """Return the mean gain over bicubic in decibels, by degradation and method."""
+    table: dict[str, dict[str, float]] = {}
+    for how in DEGRADATIONS:
+        rows = [
+            record["psnr"]
+            for record in records
+            if record["scale"] == scale and record["degradation"] == how.name
+        ]
+        if not rows:
+            continue
+        table[how.name] = {
+            method: round(float(np.mean([row[method] - row["bicubic"] for row in rows])), 2)
+            for method in rows[0]
+        }
+    return table
+
+
+def write_weights(
+    destination: Path,
+    kind: str,
+    scale: int,
+    tensors: dict[str, np.ndarray],
+    card: dict[str, Any],
+    sizes: dict[str, Any],
+) -> None:
+    """Write one weight file, its card inside, and the card again as Markdown."""
+    metadata = {"format": FORMAT, "kind": kind, "scale": str(scale), "card": json.dumps(card)}
+    metadata |= {name: str(value) for name, value in sizes.items()}
+    path = destination / f"{card['name']}.safetensors"
+    unfinished = path.with_suffix(".part")
+    save_file(tensors, unfinished, metadata=metadata)
+    unfinished.replace(path)
+    path.with_suffix(".md").write_text(_markdown(card), encoding="utf-8")
+
+
+def _markdown(card: dict[str, Any]) -> str:
+    """Return a card for people."""
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"{card['parameters']} numbers, BSD-3-Clause.",
+        "",
+        "## Data",
+        "",
+        card["data"],
+        "",
+        "## Training",
+        "",
+        "```json",
+        json.dumps(card["training"], indent=2),
+        "```",
+        "",
+    ]
+    if "gain_over_bicubic_db" in card:
+        lines += ["## Held-out simulated images: gain over bicubic in dB (PSNR)", ""]
+        lines += [
+            "`faithful` is `denoise=0`; `restore` removes the true noise.",
+            "`wiener` and `richardson-lucy` are told the blur and the noise.",
+            "",
+        ]
+        for name, row in card["gain_over_bicubic_db"].items():
+            lines += [f"### {name}", "", "| method | gain |", "| --- | --- |"]
+            lines += [f"| {method} | {gain:+.2f} |" for method, gain in row.items()] + [""]
+        lines += ["## Share of pixels within the 90 % error bound", "", "| kind | share |"]
+        lines += ["| --- | --- |"]
+        covered = card["coverage_of_90_percent_bound"]
+        lines += [f"| {kind} | {share:.3f} |" for kind, share in covered.items()] + [""]
+    lines += ["## Limits", "", *[f"- {limit}" for limit in card["limits"]], ""]
+    return "\n".join(lines)
+
+
+def _parameters(network: Any, scale: int) -> int:
+    return sum(int(tensor.size) for tensor in state_for(network, scale).values())
+
+
+def _stream(settings: dict[str, Any]) -> StreamSettings:
+    kept = settings["stream"]
+    lists = {name: tuple(value) for name, value in kept.items() if isinstance(value, list)}
+    return StreamSettings(**{**kept, **lists})
+
+
+def main() -> None:
+    """Export from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, help="where the training keeps its state")
+    parser.add_argument("destination", type=Path, help="where the weight files go")
+    parser.add_argument("--linear", action="store_true", help="fit the linear models instead")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    if chosen.linear:
+        export_linear(chosen.folder, chosen.destination)
+    else:
+        export(chosen.folder, chosen.destination)
+
+
+if __name__ == "__main__":
+    main()

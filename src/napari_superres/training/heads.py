@@ -1,0 +1,193 @@
+"""What is fitted after the training proper: the error head, and the linear models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+
+from napari_superres.models.families.microscopy.network import LinearNet
+from napari_superres.training import losses
+from napari_superres.training.classical import interpolate
+from napari_superres.training.simulate import area_mean
+from napari_superres.training.stream import StreamSettings, make_step
+from napari_superres.training.validate import DEGRADATIONS, degraded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_superres.models.families.microscopy.network import MicroscopyNet
+
+# Far beyond any training's last step, so that degradations are fresh.
+_FRESH_STEPS = 10_000_000
+COVERAGE = 0.9
+
+
+def fit_errors(
+    network: MicroscopyNet,
+    stream: StreamSettings,
+    folder: Path,
+    *,
+    steps: int,
+    learning_rate: float = 3e-3,
+) -> None:
+    """Fit the heads that predict the error's scale; nothing else of the network changes.
+
+    Parameters
+    ----------
+    network : MicroscopyNet
+        Trained; its `errors` are fitted in place.
+    stream : StreamSettings
+        The training's examples.
+    folder : Path
+        Where the training keeps its state.
+    steps : int
+        A few hundred suffice: the heads are one convolution each.
+    learning_rate : float
+        At the beginning; it falls linearly to 0.
+    """
+    optimizer = torch.optim.Adam(network.errors.parameters(), lr=learning_rate)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
+        loss = torch.zeros(())
+        for batch in make_step(stream, _FRESH_STEPS + step, str(folder / "scenes")):
+            x, noise = torch.from_numpy(batch.source), torch.from_numpy(batch.noise)
+            cut = batch.scale * network.radius
+            truth = torch.from_numpy(batch.truth)[..., cut:-cut, cut:-cut]
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                features = network.features(x, noise)
+                residual = network.upscaled(x, features, batch.scale) - truth
+            spread = network.error_scale(features.float(), batch.scale)
+            loss = loss + losses.laplace(residual, spread)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+def error_ratios(
+    network: MicroscopyNet, images: Mapping[str, np.ndarray], scale: int
+) -> dict[str, np.ndarray]:
+    """Return, by image, each pixel's error in units of its predicted scale.
+
+    Parameters
+    ----------
+    network : MicroscopyNet
+        With fitted error heads.
+    images : mapping of str to np.ndarray
+        Sharp images, degraded as in the benchmark.
+    scale : int
+        Scale factor.
+
+    Returns
+    -------
+    dict of str to np.ndarray, shape (n,), float32
+        Keys are ``image/degradation``.
+    """
+    ratios = {}
+    for number, (name, light) in enumerate(images.items()):
+        for how in DEGRADATIONS:
+            pair = degraded(light, scale, how, number)
+            padded = np.pad(pair.source, network.radius, mode="symmetric")
+            with torch.inference_mode():
+                x = torch.from_numpy(padded)[None, None]
+                features = network.features(x, torch.tensor([pair.noise], dtype=torch.float32))
+                result = network.upscaled(x, features, scale)[0, 0].numpy()
+                spread = network.error_scale(features, scale)[0, 0].numpy()
+            tiny = 1e-6 * float(np.ptp(pair.truth))
+            ratios[f"{name}/{how.name}"] = np.abs(result - pair.truth).ravel() / (
+                spread.ravel() + tiny
+            )
+    return ratios
+
+
+def bound_of(ratios: Mapping[str, np.ndarray]) -> float:
+    """Return how many error scales hold 90 % of the pixels of the typical image."""
+    return float(np.median([np.quantile(ratio, COVERAGE) for ratio in ratios.values()]))
+
+
+def coverage_by_kind(ratios: Mapping[str, np.ndarray], bound: float) -> dict[str, float]:
+    """Return the share of pixels whose error is within the bound, by kind of image."""
+    shares: dict[str, list[float]] = {}
+    for name, ratio in ratios.items():
+        kind = name.split("/")[0].rsplit("-", 1)[0]
+        shares.setdefault(kind, []).append(float((ratio <= bound).mean()))
+    return {kind: round(float(np.mean(values)), 3) for kind, values in shares.items()}
+
+
+def fit_linear(
+    scale: int, stream: StreamSettings, folder: Path, *, steps: int, edge: int = 9
+) -> LinearNet:
+    """Return the linear model with the least weighted square error on faithful examples.
+
+    Parameters
+    ----------
+    scale : int
+        Scale factor.
+    stream : StreamSettings
+        The training's examples; only those without blur and added noise are used.
+    folder : Path
+        Where the training keeps its state.
+    steps : int
+        How many batches to solve for.
+    edge : int
+        Edge of the kernels in source pixels.
+
+    Returns
+    -------
+    LinearNet
+        Kernels sum to one and have the symmetry of the grid, so nothing is shifted.
+    """
+    radius, taps = edge // 2, edge * edge
+    normal = np.zeros((taps, taps))
+    right = np.zeros((taps, scale * scale))
+    stream = replace(stream, scales=(scale,), faithful=1.0, patch=stream.edge // scale)
+    # The scenes are those of the training, so the edge has to be the same.
+    for step in range(steps):
+        [batch] = make_step(stream, _FRESH_STEPS + step, str(folder / "scenes"))
+        for source, truth in zip(batch.source[:, 0], batch.truth[:, 0], strict=True):
+            plain = interpolate(source, scale, "lanczos")
+            hard = float(np.mean((plain - truth) ** 2)) + (0.02 * float(truth.std())) ** 2 + 1e-8
+            windows = sliding_window_view(source, (edge, edge))[::2, ::2]
+            around = windows.reshape(-1, taps).astype(np.float64)
+            mean = around.mean(axis=1, keepdims=True)
+            fine = _phases(truth, scale)[radius:-radius, radius:-radius][::2, ::2]
+            around = around - mean
+            normal += around.T @ around / hard
+            right += around.T @ (fine.reshape(-1, scale * scale) - mean) / hard
+    ridge = 1e-6 * float(np.trace(normal)) / taps
+    solved = np.linalg.solve(normal + ridge * np.eye(taps), right).T
+    # A kernel that acts on differences from the mean, plus the mean, has unit sum.
+    kernels = solved + (1 - solved.sum(axis=1, keepdims=True)) / taps
+    model = LinearNet(scale, edge)
+    symmetric = _symmetric(kernels.reshape(scale, scale, edge, edge))
+    flat = symmetric.reshape(scale * scale, 1, edge, edge).astype(np.float32)
+    model.load_state_dict({"kernels": torch.from_numpy(flat)})
+    return model
+
+
+def _phases(truth: np.ndarray, scale: int) -> np.ndarray:
+    """Return truth with the pixels of each block along a last axis, (y, x, scale * scale)."""
+    height, width = area_mean(truth, scale).shape
+    blocks = truth.reshape(height, scale, width, scale).swapaxes(1, 2)
+    return np.asarray(blocks.reshape(height, width, scale * scale), dtype=np.float64)
+
+
+def _symmetric(kernels: np.ndarray) -> np.ndarray:
+    """Return kernels, (phase y, phase x, y, x), averaged over mirrored and transposed images."""
+    kernels = (kernels + kernels[::-1, :, ::-1, :]) / 2
+    kernels = (kernels + kernels[:, ::-1, :, ::-1]) / 2
+    return np.asarray((kernels + kernels.transpose(1, 0, 3, 2)) / 2)
+
+
+def state_for(network: Any, scale: int) -> dict[str, np.ndarray]:
+    """Return the tensors that one scale factor needs, in half precision."""
+    others = [f"{part}.{s}." for part in ("heads", "errors") for s in network.scales if s != scale]
+    return {
+        name: np.ascontiguousarray(tensor.detach().numpy().astype(np.float16))
+        for name, tensor in network.state_dict().items()
+        if not any(name.startswith(other) for other in others)
+    }
