@@ -7,44 +7,28 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
-from napari_superres.errors import InputError, UnreadableError
+from napari_superres.errors import InputError, SuperresError, UnreadableError
+from napari_superres.formats.suffixes import READERS, split_suffix
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
 
 __all__ = ["READERS", "MissingFileError", "read"]
 
-_HERE = "napari_superres.formats"
-
-READERS: dict[str, str] = {
-    ".ome.zarr": f"{_HERE}.ome_zarr",
-    ".zarr": f"{_HERE}.ome_zarr",
-    ".ome.tiff": f"{_HERE}.tiff",
-    ".ome.tif": f"{_HERE}.tiff",
-    ".ome.btf": f"{_HERE}.tiff",
-    ".tiff": f"{_HERE}.tiff",
-    ".tif": f"{_HERE}.tiff",
-    ".btf": f"{_HERE}.tiff",
-    ".tf8": f"{_HERE}.tiff",
-    ".tf2": f"{_HERE}.tiff",
-    ".png": f"{_HERE}.picture",
-    ".jpeg": f"{_HERE}.picture",
-    ".jpg": f"{_HERE}.picture",
-    ".czi": f"{_HERE}.vendor",
-    ".nd2": f"{_HERE}.vendor",
-    ".lif": f"{_HERE}.vendor",
-}
-"""Suffix -> module with a function ``open_image(path, *, axes, series, level)``.
-
-A new format is one such module and one line here. Modules are imported when a file needs them.
-"""
+_ZARR = READERS[".zarr"]
 
 
 class MissingFileError(UnreadableError, FileNotFoundError):
-    """There is no such file."""
+    """There is no such file.
 
-    def __init__(self, path: str, hint: str = "") -> None:
-        super().__init__(f"'{path}' does not exist.", hint)
+    Parameters
+    ----------
+    path : str
+        Where it was looked for.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"'{path}' does not exist.", "Check the spelling and the folder.")
         self.errno = errno.ENOENT
         self.strerror = os.strerror(errno.ENOENT)
         self.filename = path
@@ -84,26 +68,31 @@ def read(
     """
     text = os.fspath(path)
     if "://" in text:
-        return _open(f"{_HERE}.ome_zarr", text, axes, series, level)
+        return _open(_ZARR, text, axes, series, level)
     text = os.path.expanduser(text)
     if not os.path.exists(text):
-        raise MissingFileError(text, "Check the spelling and the folder.")
+        raise MissingFileError(text)
     if os.path.isdir(text):
         _check_folder(text)
-        return _open(f"{_HERE}.ome_zarr", text, axes, series, level)
-    name = os.path.basename(text).lower()
-    for suffix in sorted(READERS, key=len, reverse=True):
-        if name.endswith(suffix):
-            return _open(READERS[suffix], text, axes, series, level)
-    raise UnreadableError(
-        f"The format of '{text}' is not known.",
-        f"Known are {', '.join(sorted(READERS))}.",
-    )
+        return _open(_ZARR, text, axes, series, level)
+    suffix = split_suffix(text)[1]
+    if not suffix:
+        raise UnreadableError(
+            f"The format of '{text}' is not known.", f"Known are {', '.join(sorted(READERS))}."
+        )
+    return _open(READERS[suffix], text, axes, series, level)
 
 
 def _open(module: str, path: str, axes: str | None, series: int, level: int) -> Image:
     opener = importlib.import_module(module)
-    image: Image = opener.open_image(path, axes=axes, series=series, level=level)
+    try:
+        image: Image = opener.open_image(path, axes=axes, series=series, level=level)
+    except OSError as error:
+        if isinstance(error, SuperresError):
+            raise
+        raise UnreadableError(
+            f"'{path}' cannot be read: {error.strerror or error}.", "Check its permissions."
+        ) from error
     return image
 
 

@@ -16,14 +16,12 @@ import numpy as np
 
 from napari_superres.errors import AxesError, InputError, OutputError, UnreadableError
 from napari_superres.formats.decoded_cache import decoded
+from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.tiff_levels import BROKEN
 from napari_superres.image import Channel, Image, check_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SUFFIXES = (".png", ".jpeg", ".jpg")
-"""What files of this format are called."""
 
 _AGAIN = "Copy it again from where it was made."
 
@@ -154,7 +152,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
         If there is no such series or level, or the colours are those of a printer.
     """
     real = os.path.realpath(path)
-    name = os.path.splitext(os.path.basename(real))[0]
+    name = split_suffix(real)[0]
     if series or level:
         raise InputError(f"'{real}' is one picture: it has series 0 and level 0 only.")
     state = os.stat(real)
@@ -178,7 +176,9 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     )
     count = stored[0] if letters[0] == "c" else 1
     return Image(
-        data=da.from_array(array, chunks=-1, fancy=False, meta=np.empty((0,) * len(stored))),
+        data=da.from_array(
+            array, chunks=-1, fancy=False, meta=np.empty((0,) * len(stored), picture.dtype)
+        ),
         axes=letters,
         channels=_channels(picture)[:count] if count > 1 else (),
         name=name,

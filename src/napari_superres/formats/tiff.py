@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_superres.errors import InputError
+from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.tiff_array import lazy_pixels
 from napari_superres.formats.tiff_axes import apply_order, order_axes
 from napari_superres.formats.tiff_facts import Facts, gather_facts
@@ -16,9 +17,6 @@ from napari_superres.image import Channel, Image, check_axes
 
 if TYPE_CHECKING:
     from napari_superres.formats.tiff_series import Series
-
-SUFFIXES = (".ome.tiff", ".ome.tif", ".ome.btf", ".tiff", ".tif", ".btf", ".tf8", ".tf2")
-"""What files of this format are called, longest first."""
 
 
 def open_image(path: str, *, axes: str | None = None, series: int = 0, level: int = 0) -> Image:
@@ -105,8 +103,7 @@ def _chosen(index: TiffIndex, series: int, level: int) -> Series:
 
 
 def _name(index: TiffIndex, series: int) -> str:
-    base = os.path.basename(index.path)
-    stem = next((base[: -len(s)] for s in SUFFIXES if base.lower().endswith(s)), base)
+    stem = split_suffix(index.path)[0]
     if len(index.series) == 1:
         return stem
     return f"{stem} [{index.series[series].name or series}]"
