@@ -10,11 +10,14 @@ import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 if TYPE_CHECKING:
@@ -64,4 +67,39 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
                 speed="" if not speed else f"{speed:.3g} blocks/s",
             )
 
+        yield show
+
+
+@contextmanager
+def transfer_bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the progress of transfers while the context lasts.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing. Nothing is shown either when stderr is not a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with a file's name, the bytes that are here and the bytes there will be.
+    """
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def show(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+        bar.update(tasks[name], completed=done, total=total)
+
+    with bar:
         yield show
