@@ -1,0 +1,147 @@
+"""The recipe: a stream that does not depend on interruptions, honest losses, and learning."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_superres.models.families.microscopy.tensors import read_trained
+from napari_superres.training import losses
+from napari_superres.training.export import export, export_linear
+from napari_superres.training.stream import StreamSettings, make_step, random_scene
+from napari_superres.training.train import TrainSettings, load_average, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = TrainSettings(
+    stream=StreamSettings(patch=24, batch=2, first_scenes=4, scenes_a_step=0.2),
+    channels=8,
+    pairs=1,
+    steps=24,
+    warm_up=4,
+    low_precision=False,
+)
+
+
+def test_a_step_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
+    """A resumed training would otherwise be another training."""
+    stream = TINY.stream
+    fresh = make_step(stream, 7, str(tmp_path / "one"))
+    for step in (3, 5):
+        make_step(stream, step, str(tmp_path / "two"))
+    again = make_step(stream, 7, str(tmp_path / "two"))
+    for one, two in zip(fresh, again, strict=True):
+        np.testing.assert_array_equal(one.source, two.source)
+        np.testing.assert_array_equal(one.truth, two.truth)
+        np.testing.assert_array_equal(one.noise, two.noise)
+
+
+def test_examples_are_aligned_and_scaled(tmp_path: Path) -> None:
+    """Patches of one spread keep faint images in play; a misaligned pair teaches a shift."""
+    stream = replace(TINY.stream, faithful=1.0, batch=6)
+    for batch in make_step(stream, 1, str(tmp_path)):
+        s = batch.scale
+        np.testing.assert_allclose(batch.source.std(axis=(1, 2, 3)), 1, rtol=1e-3)
+        assert (batch.noise == 0).all()
+        n, _, y, x = batch.truth.shape
+        means = batch.truth.reshape(n, 1, y // s, s, x // s, s).mean(axis=(3, 5))
+        # Some sources were rounded to 8 bits: half a step of a hundredth of the range.
+        assert np.abs(means - batch.source).max() < 0.01 * np.ptp(batch.source)
+
+
+def test_random_scenes_are_all_possible() -> None:
+    """A rare impossible microscope would stop a training after hours."""
+    rng = np.random.default_rng(0)
+    kinds = {random_scene(rng).kind for _ in range(300)}
+    assert len(kinds) == 14
+
+
+def test_ring_correlation_of_known_cases() -> None:
+    """1 for equal images, about 0 for independent noise, exact sign under inversion."""
+    one, two = torch.randn(2, 3, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(losses.ring_correlation(one, one), 1, atol=1e-4)
+    np.testing.assert_allclose(losses.ring_correlation(one, -one), -1, atol=1e-4)
+    independent = losses.ring_correlation(one, two)
+    assert independent.shape == (3, 32)
+    assert abs(float(independent.mean())) < 0.05
+
+
+def test_the_loss_is_blind_to_gain_and_offset() -> None:
+    """Faint patches must count as much as bright ones."""
+    truth, noise = torch.rand(2, 2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    prediction, plain = truth + 0.1 * noise, truth + 0.3 * noise
+    once, _ = losses.total(prediction, truth, plain, 2)
+    scaled, _ = losses.total(*(100 * image + 50 for image in (prediction, truth, plain)), 2)
+    assert float(scaled) == pytest.approx(float(once), rel=1e-2)
+    assert float(losses.total(truth, truth, plain, 2)[0]) == pytest.approx(0, abs=1e-3)
+
+
+def test_laplace_likelihood_is_best_at_the_mean_absolute_error() -> None:
+    """The error head learns the expected absolute error, as it says."""
+    residual = torch.randn(10000, generator=torch.Generator().manual_seed(0))
+    expected = float(residual.abs().mean())
+    values = {
+        s: float(losses.laplace(residual, torch.tensor(s))) for s in np.linspace(0.4, 1.4, 21)
+    }
+    assert min(values, key=values.get) == pytest.approx(expected, abs=0.05)
+
+
+def test_interrupted_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    """Trainings run in the background and are stopped at any time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        list(train(TINY, tmp_path / "whole", every=12))
+        # A record every step, and a checkpoint at the tenth of them.
+        list(itertools.islice(train(TINY, tmp_path / "halved", every=1), 11))
+        assert load_average(tmp_path / "halved")[2] == 10
+        list(train(TINY, tmp_path / "halved", every=12))
+    finally:
+        torch.set_num_threads(threads)
+    whole, halved = (load_average(tmp_path / name) for name in ("whole", "halved"))
+    assert whole[2] == halved[2] == TINY.steps
+    for name, tensor in whole[0].state_dict().items():
+        torch.testing.assert_close(halved[0].state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
+    lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [12, 24]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the state of a training of a few steps."""
+    folder = tmp_path_factory.mktemp("state")
+    list(train(TINY, folder, every=12))
+    return folder
+
+
+def test_export_writes_files_that_describe_themselves(trained: Path, tmp_path: Path) -> None:
+    """A weight file must say where it comes from and what it reaches."""
+    export(trained, tmp_path, error_steps=4, count=1)
+    for scale in (2, 4):
+        content = read_trained(tmp_path / f"microscopy-x{scale}.safetensors")
+        assert (content.kind, content.scale, content.pairs) == ("network", scale, TINY.pairs)
+        assert content.bound > 0
+        assert content.card["training"]["steps_done"] == TINY.steps
+        assert set(content.card["gain_over_bicubic_db"]) == {"ideal", "psf_hi", "psf_lo"}
+        assert len(content.card["coverage_of_90_percent_bound"]) == 14
+        first = content.tensors["first.weight"]
+        np.testing.assert_allclose(first.sum(axis=(-2, -1)), 0, atol=1e-6)
+        assert "Limits" in (tmp_path / f"microscopy-x{scale}.md").read_text()
+
+
+def test_linear_models_have_unit_sum_and_shift_nothing(trained: Path, tmp_path: Path) -> None:
+    """A linear model cannot invent; it must not move or brighten either."""
+    export_linear(trained, tmp_path, steps=6)
+    for scale in (2, 4):
+        kernels = read_trained(tmp_path / f"linear-x{scale}.safetensors").tensors["kernels"]
+        assert kernels.shape == (scale * scale, 1, 9, 9)
+        np.testing.assert_allclose(kernels.sum(axis=(-2, -1)), 1, atol=1e-6)
+        phases = kernels.reshape(scale, scale, 9, 9)
+        np.testing.assert_allclose(phases, phases[::-1, :, ::-1, :], atol=1e-6)
