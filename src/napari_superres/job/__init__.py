@@ -1,0 +1,19 @@
+"""Turn a lazy image into a file: block by block, resumable, in bounded memory.
+
+One task computes one block: one shard of the finest level and the coarser shards under it. Tasks
+know nothing of each other, so they run in any order, in any number of threads, processes or
+machines, and the bytes are the same. Locally a result grows under ``OUT.part``::
+
+    OUT.part/
+        lock             who is at work; refreshed all the time
+        manifest.jsonl   what is being made, and a line for each block that is done
+        image.zarr/      the blocks
+        old              the result that is being replaced, for the blink of an eye
+
+and takes its name when its metadata, written last, is complete.
+"""
+
+from napari_superres.job.progress import Progress
+from napari_superres.job.running import run, write
+
+__all__ = ["Progress", "run", "write"]

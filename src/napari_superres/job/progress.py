@@ -1,0 +1,43 @@
+"""What a running job tells whoever watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Step = Literal["checking", "computing", "exporting"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is. A new one comes with each finished block, and about four times a second.
+
+    Parameters
+    ----------
+    done : int
+        Blocks that are finished, in this run or before.
+    total : int
+        Blocks in all.
+    kept : int
+        Blocks of `done` that an earlier run had finished: leave them out of a speed.
+    failed : int
+        Blocks that could not be computed.
+    step : {"checking", "computing", "exporting"}
+        Blocks of an earlier run are read again; blocks are computed; one file is made of them.
+    under_way : float
+        Work done inside blocks that are not finished, in blocks. While checking or exporting: the
+        share of that step that is behind us, from 0 to 1.
+    """
+
+    done: int
+    total: int
+    kept: int = 0
+    failed: int = 0
+    step: Step = "computing"
+    under_way: float = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """Share of the blocks' work that is behind us, from 0 to 1."""
+        inside = self.under_way if self.step == "computing" else 0.0
+        return min(1.0, (self.done + inside) / self.total) if self.total else 1.0

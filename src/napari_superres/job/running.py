@@ -1,0 +1,142 @@
+"""`run` and `write`: from a lazy image to a finished file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_superres.errors import SettingError
+from napari_superres.formats.ome_zarr_layout import layout_for
+from napari_superres.job.destination import check_destination, check_space, destination
+from napari_superres.job.execution import Job
+from napari_superres.job.finish import sweep_leftover
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+    from napari_superres.formats.ome_zarr_layout import Version
+    from napari_superres.image import Image
+    from napari_superres.job.destination import Destination
+    from napari_superres.job.progress import Progress
+
+
+def write(
+    image: Image,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    executor: Executor | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    workers: int | None = None,
+    ome_zarr: Version = "0.5",
+) -> Path:
+    """Compute an image and write it to a file; all of `run` in one call.
+
+    Parameters
+    ----------
+    image, path, overwrite, executor, workers, ome_zarr
+        As for `run`.
+    progress : callable, optional
+        Called with each `Progress`.
+
+    Returns
+    -------
+    Path
+        The finished file or folder.
+
+    Raises
+    ------
+    SuperresError
+        As `run` does.
+    """
+    for step in run(
+        image, path, overwrite=overwrite, executor=executor, workers=workers, ome_zarr=ome_zarr
+    ):
+        if progress is not None:
+            progress(step)
+    return Path(path)
+
+
+def run(
+    image: Image,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    ome_zarr: Version = "0.5",
+) -> Iterator[Progress]:
+    """Return an iterator that computes an image and writes it while it is iterated.
+
+    To stop, stop iterating and close it: blocks under way end at their next step, and what is done
+    is kept beside `path`, in ``<path>.part``. The same call takes it up again, after any kind of
+    end; the bytes do not depend on interruptions, on the number of workers or on their order.
+    Until the result is complete nothing carries its name, and an older result keeps it.
+
+    Parameters
+    ----------
+    image : Image
+        Lazy: each block is computed when its turn comes.
+    path : path-like
+        ``.ome.zarr`` or ``.zarr`` for OME-Zarr, ``.ome.tif``, ``.tif`` or ``.tiff`` for OME-TIFF,
+        ``.png`` for a single plane.
+    overwrite : bool
+        Whether to replace an existing result, and to start anew where an unfinished one was made
+        with other settings.
+    executor : concurrent.futures.Executor, optional
+        Where blocks are computed: threads of this process if None. With processes or machines
+        (``distributed.Client.get_executor()``) the folder of `path` must be the same for all.
+    workers : int, optional
+        How many blocks are computed at a time; None for one a processor, or what the executor has.
+    ome_zarr : {"0.5", "0.4"}
+        0.4 for older readers: no shards, and no checksums inside the files.
+
+    Returns
+    -------
+    iterator of Progress
+
+    Raises
+    ------
+    OutputError, SettingError, ResourceError
+        From the call itself, before anything is written: the path is the source's own or taken, the
+        folder missing or not writable, the axes have no place in the format, the disk too small.
+    OutputError
+        While iterating: somebody else writes the same result; an unfinished one has other settings.
+    ResourceError
+        While iterating: the disk is full, or memory is.
+    IncompleteError
+        At the end: some blocks failed, all others are kept.
+    SuperresError
+        While iterating: whatever made the first blocks fail, if none succeeded.
+    """
+    target = destination(path)
+    layout = layout_for(image, ome_zarr)
+    _check_kind(image, target)
+    sweep_leftover(target)
+    check_destination(target, image, overwrite=overwrite)
+    if not target.manifest.exists():
+        check_space(target, layout.nbytes)
+    return Job(image, target, layout, overwrite).iterate(executor, workers)
+
+
+def _check_kind(image: Image, target: Destination) -> None:
+    """Refuse pixels that the format has no place for, before hours go into computing them."""
+    if target.kind == "tiff":
+        from napari_superres.formats.ome_write import check_writable
+
+        check_writable(image)
+    if target.kind == "png":
+        planes = math.prod(
+            n for a, n in zip(image.axes, image.shape, strict=True) if a not in "yxs"
+        )
+        if planes != 1 or image.dtype not in (np.bool_, np.uint8, np.uint16):
+            raise SettingError(
+                f"'{target.path}' can hold one plane of 8 or 16 bits, not {planes} of "
+                f"{image.dtype}.",
+                "Choose one with planes= and channels=, or write OME-TIFF or OME-Zarr.",
+            )
