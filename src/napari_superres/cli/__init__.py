@@ -25,7 +25,7 @@ EXIT_INTERRUPTED = 130
 )
 @click.version_option(__version__, prog_name="superres")
 def cli() -> None:
-    r"""Make microscope images finer, and know how far to trust the result.
+    """Make microscope images finer, and know how far to trust the result.
 
     \b
     A first result, beside the input:
@@ -36,7 +36,7 @@ def cli() -> None:
         superres info cells_x2.ome.zarr
 
     Detail is estimated by a model, not measured: do not quantify on it without validation.
-    """
+    """  # noqa: D301, click wants the character
 
 
 for command in (upscale, plan, info, models, doctor):

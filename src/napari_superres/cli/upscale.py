@@ -101,7 +101,7 @@ def upscale(
     workers: int | None,
     **wishes: Any,
 ) -> None:
-    r"""Make IN finer and write OUT.
+    """Make IN finer and write OUT.
 
     IN is a TIFF, OME-TIFF, OME-Zarr, PNG or JPEG. The ending of OUT decides its format: .ome.zarr,
     .ome.tif, .tif or .png (one plane). Without OUT the result lies beside IN as
@@ -111,7 +111,7 @@ def upscale(
     superres upscale cells.ome.tif
     superres upscale cells.ome.tif finer.ome.tif --scale 4 --channels DAPI
     superres upscale stack.tif --axes zyx -m realesr-general-x4v3 --denoise 0.5
-    """
+    """  # noqa: D301, click wants the character
     from napari_superres.job import run
 
     begin = time.monotonic()
