@@ -1,0 +1,109 @@
+"""SDXL's autoencoder with a second encoder, trained to look through degradation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from napari_superres.models.families.supir.layout import SCALE_FACTOR
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_superres.models.families.supir.layout import Layout
+
+TILE = 1024
+"""Pixels along an edge above which images are encoded and decoded in overlapping tiles."""
+
+
+class DoubleAutoencoder(nn.Module):
+    """One decoder and two encoders: the plain one, and the robust one that SUPIR adds.
+
+    Latents go in and out multiplied by the scale factor.
+
+    Parameters
+    ----------
+    layout : Layout
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.plain = layout.autoencoder()
+        self.robust = layout.autoencoder()
+        # The robust encoder ends in the plain one's last convolution and has no decoder of its own.
+        self.robust.quant_conv = self.plain.quant_conv
+        self.robust.decoder = self.robust.post_quant_conv = None
+
+    def use_tiles(self, edge: int = TILE) -> None:
+        """Treat images above `edge` pixels a side in overlapping tiles, to bound the memory."""
+        for part in (self.plain, self.robust):
+            factor = 2 ** (len(part.config.block_out_channels) - 1)
+            part.enable_tiling()
+            part.tile_sample_min_size = edge
+            part.tile_latent_min_size = edge // factor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.plain.post_quant_conv.weight.dtype
+
+    def hint(self, image: Tensor) -> Tensor:
+        """Return the latent of a degraded image, as the robust encoder sees it.
+
+        Parameters
+        ----------
+        image : Tensor, shape (n, 3, y, x)
+            Between -1 and 1.
+
+        Returns
+        -------
+        Tensor, shape (n, latent, y / factor, x / factor), float32
+        """
+        mode = self.robust.encode(image.to(self.dtype)).latent_dist.mode()
+        return mode.float() * SCALE_FACTOR
+
+    def sample(self, image: Tensor, noise: Tensor) -> Tensor:
+        """Return a latent of a clean image, drawn from those that the plain encoder holds likely.
+
+        Parameters
+        ----------
+        image : Tensor, shape (n, 3, y, x)
+        noise : Tensor, shape (n, latent, y / factor, x / factor)
+            Standard normal; zeros give the likeliest latent.
+
+        Returns
+        -------
+        Tensor, shape (n, latent, y / factor, x / factor), float32
+        """
+        likely = self.plain.encode(image.to(self.dtype)).latent_dist
+        return (likely.mean.float() + likely.std.float() * noise) * SCALE_FACTOR
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return the image of a latent, float32, between about -1 and 1."""
+        return self.plain.decode((latent / SCALE_FACTOR).to(self.dtype)).sample.float()
+
+
+def stage_one(
+    autoencoder: DoubleAutoencoder, image: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the robust latent of an image, its picture, and that picture's own latent.
+
+    Parameters
+    ----------
+    autoencoder : DoubleAutoencoder
+    image : Tensor, shape (n, 3, y, x)
+        Between -1 and 1.
+    noise : Tensor, shape (n, latent, y / factor, x / factor)
+        Standard normal.
+
+    Returns
+    -------
+    hint, picture, centre : Tensor
+        The control network's input; the image without its degradation; and where restoration
+        guidance pulls to.
+    """
+    hint = autoencoder.hint(image)
+    picture = autoencoder.decode(hint)
+    return hint, picture, autoencoder.sample(picture, noise)

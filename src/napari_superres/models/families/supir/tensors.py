@@ -1,0 +1,152 @@
+"""Read tensors without running what a file carries, and fill a part with exactly its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from napari_superres.errors import WeightsError
+from napari_superres.models.checkpoints import read_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+
+def open_tensors(path: Path) -> dict[str, Tensor]:
+    """Return every tensor of a checkpoint as it is stored, on the CPU.
+
+    The files are many gigabytes long: their pages are read from the disk as tensors are used.
+
+    Parameters
+    ----------
+    path : Path
+        Safetensors, or what ``torch.save`` writes (``.ckpt``, ``.pth``, ``.bin``); then tensors may
+        lie under ``state_dict``. Pickles are never executed.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, truncated or damaged, no weights, or carries code.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no file of weights '{path}'.", "Check the path.")
+    with path.open("rb") as file:
+        head = file.read(9)
+    try:
+        if head[8:9] == b"{":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = content.get("state_dict", content)
+        if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+            return dict(content)
+    except (SafetensorError, RuntimeError, AttributeError, ValueError, EOFError, OSError):
+        pass  # the slower reader below says what is wrong, and knows archives from before torch 1.6
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+    return {name: torch.from_numpy(values) for name, values in read_tensors(path).items()}
+
+
+def open_folder(folder: Path, stem: str, *, half: bool) -> dict[str, Tensor]:
+    """Return the tensors of one part of a diffusers folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the part, such as ``unet``.
+    stem : str
+        ``"diffusion_pytorch_model"`` or ``"model"``.
+    half : bool
+        Whether the file in half precision is preferred, where both are there.
+
+    Raises
+    ------
+    WeightsError
+        If no file of weights is there, or a piece of one is missing.
+    """
+    kinds = ["", ".fp16"]
+    for kind in reversed(kinds) if half else kinds:
+        for suffix in (f"{kind}.safetensors", f"{kind}.bin"):
+            path = folder / f"{stem}{suffix}"
+            if path.is_file():
+                return open_tensors(path)
+        index = folder / f"{stem}.safetensors.index{kind}.json"
+        if index.is_file():
+            pieces = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+            return {k: v for name in pieces for k, v in open_tensors(folder / name).items()}
+    raise WeightsError(
+        f"'{folder}' has no weights: there is no '{stem}.safetensors' and no '{stem}.fp16.safetensors'.",
+        "Fetch the whole folder again.",
+    )
+
+
+def fill(
+    part: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: Mapping[str, str],
+    *,
+    name: str,
+    where: str,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Give a part made on the meta device its tensors: all of them, and no others.
+
+    Parameters
+    ----------
+    part : Module
+        Its parameters are replaced, and get the type `dtype`.
+    tensors : mapping of str to Tensor
+        By the file's names.
+    source : mapping of str to str
+        For each name in the part, the one in the file.
+    name, where : str
+        What to call the part, and the file, in an error.
+    dtype : torch.dtype
+
+    Raises
+    ------
+    WeightsError
+        If tensors are missing, too many, of another shape, or not finite.
+    """
+    expected = {key: value.shape for key, value in part.state_dict().items()}
+    lacking = [key for key in expected if key not in source]
+    if lacking:
+        raise WeightsError(
+            f"'{where}' lacks {len(lacking)} of the {len(expected)} tensors of the {name}, "
+            f"the first of them '{lacking[0]}'.",
+            "It is incomplete, or of another network; fetch the file again.",
+        )
+    foreign = [key for key in source if key not in expected]
+    if foreign:
+        raise WeightsError(
+            f"'{where}' has {len(foreign)} tensors that the {name} does not know, the first of "
+            f"them '{source[foreign[0]]}'.",
+            "It is of another network.",
+        )
+    state = {}
+    for key, shape in expected.items():
+        tensor = tensors[source[key]]
+        # Attention of the autoencoder is published as convolutions of one pixel.
+        if tensor.shape[: len(shape)] == shape and tensor.numel() == shape.numel():
+            tensor = tensor.reshape(shape)
+        if tensor.shape != shape:
+            raise WeightsError(
+                f"'{where}' holds '{source[key]}' with shape {tuple(tensor.shape)}; the {name} "
+                f"has {tuple(shape)}.",
+                "It is of another network.",
+            )
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(
+                f"'{where}' is unusable: its tensor '{source[key]}' is not made of finite numbers.",
+                "Fetch the file again.",
+            )
+        state[key] = tensor.to(dtype, copy=True).contiguous()
+    part.load_state_dict(state, strict=True, assign=True)
+    part.requires_grad_(False).eval()
