@@ -16,8 +16,8 @@ def total(prediction: Any, truth: Any, plain: Any, scale: int) -> tuple[Any, dic
     """Return the loss of a batch and its parts.
 
     Residuals are divided by how hard each patch is: the error that plain interpolation makes
-    there, plus 2 % of the patch's own standard deviation. So faint and easy patches count as much
-    as bright and hard ones, as they do in a mean of decibels.
+    there, plus half a percent of the patch's own standard deviation. So faint and easy patches
+    count as much as bright and hard ones, as they do in a mean of decibels.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def total(prediction: Any, truth: Any, plain: Any, scale: int) -> tuple[Any, dic
     with torch.no_grad():
         spread = truth.std(dim=(1, 2, 3), keepdim=True)
         hard = (truth - plain).pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        unit = hard + 0.02 * spread + 1e-4
+        unit = hard + 0.005 * spread + 1e-4
     error = charbonnier((prediction - truth) / unit)
     detail = 1 - ring_correlation(prediction, truth).mean()
     moved = sum(

@@ -15,7 +15,7 @@ import ncnn
 import numpy as np
 
 from napari_superres.errors import WeightsError
-from napari_superres.models.families.microscopy.network import LANCZOS_RADIUS, lanczos_kernels
+from napari_superres.models.families.microscopy.network import BASE_RADIUS
 
 if TYPE_CHECKING:
     from napari_superres.models.families.microscopy.tensors import Trained
@@ -96,9 +96,9 @@ def build_graph(trained: Trained, *, noise: bool, uncertainty: bool) -> Graph:
     thresholds = tensors["thresholds"]
     graph.layer("Input", [], ["x"])
     graph.layer("Split", ["x"], ["x0", "x1"])
-    spare = trained.radius - LANCZOS_RADIUS
+    spare = trained.radius - BASE_RADIUS
     graph.crop("x0", "inner", spare)
-    graph.convolution("inner", "plain", lanczos_kernels(trained.scale).numpy())
+    graph.convolution("inner", "plain", tensors[f"bases.{trained.scale}"])
     bias = thresholds[0] if noise else None
     graph.convolution("x1", "f0", tensors["first.weight"], bias, leaky=True)
     for pair in range(trained.pairs):

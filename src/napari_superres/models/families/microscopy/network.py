@@ -2,7 +2,7 @@ r"""The embedded network and its linear sibling: convolutions that commute with 
 
 ::
 
-    x ---- Lanczos, one kernel a phase -----------------------------+
+    x ---- 9x9 of unit sum, one kernel a phase (from Lanczos) ------+
       \--- 5x5, zero sum --> [3x3, 3x3, + crop] * pairs --> 3x3 ----+--> pixel shuffle --> y
                  ^                ^
             noise * b        noise * b
@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from napari_superres.models.families.interpolation import phase_kernels
 
-LANCZOS_RADIUS = 3
+BASE_RADIUS = 4
 _FIRST = 5
 _SLOPE = 0.1
 
@@ -64,14 +64,13 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
         self.errors = nn.ModuleDict(
             {str(s): nn.Conv2d(channels, s * s, 3, bias=False) for s in scales}
         )
-        for s in scales:
-            self.register_buffer(f"lanczos{s}", lanczos_kernels(s), persistent=False)
         self._initialise()
+        self.bases = nn.ParameterDict({str(s): wide_lanczos_kernels(s) for s in scales})
 
     @property
     def radius(self) -> int:
         """Return how far a source pixel can be from an output pixel and still influence it."""
-        return max(LANCZOS_RADIUS, _FIRST // 2 + 2 * self.pairs + 1)
+        return max(BASE_RADIUS, _FIRST // 2 + 2 * self.pairs + 1)
 
     def forward(self, x: Any, noise: Any, scale: int) -> Any:
         """Return the prediction for every source pixel that lies `radius` inside.
@@ -114,10 +113,10 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
 
     def interpolated(self, x: Any, scale: int) -> Any:
         """Return the interpolation that the network corrects, on the same pixels."""
-        spare = self.radius - LANCZOS_RADIUS
+        spare = self.radius - BASE_RADIUS
         inner = x[..., spare : x.shape[-2] - spare, spare : x.shape[-1] - spare]
         with torch.autocast(x.device.type, enabled=False):
-            plain = functional.conv2d(inner, getattr(self, f"lanczos{scale}"))
+            plain = functional.conv2d(inner, unit_sum(self.bases[str(scale)]))
         return functional.pixel_shuffle(plain, scale)
 
     def error_scale(self, features: Any, scale: int) -> Any:
@@ -142,17 +141,12 @@ class LinearNet(nn.Module):  # type: ignore[misc]
     ----------
     scale : int
         Scale factor.
-    edge : int
-        Edge of the kernels in source pixels, odd.
     """
 
-    def __init__(self, scale: int, edge: int = 9) -> None:
+    def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.kernels = nn.Parameter(torch.zeros(scale * scale, 1, edge, edge))
-        with torch.no_grad():
-            spare = (edge - 2 * LANCZOS_RADIUS - 1) // 2
-            self.kernels.copy_(functional.pad(lanczos_kernels(scale), (spare,) * 4))
+        self.kernels = nn.Parameter(wide_lanczos_kernels(scale))
 
     @property
     def radius(self) -> int:
@@ -169,7 +163,13 @@ def zero_sum(kernels: Any) -> Any:
     return kernels - kernels.mean(dim=(-2, -1), keepdim=True)
 
 
-def lanczos_kernels(scale: int) -> Any:
+def unit_sum(kernels: Any) -> Any:
+    """Return kernels, shape (out, in, y, x), each shifted so that it sums to one."""
+    taps = kernels.shape[-2] * kernels.shape[-1]
+    return kernels + (1 - kernels.sum(dim=(-2, -1), keepdim=True)) / taps
+
+
+def wide_lanczos_kernels(scale: int) -> Any:
     """Return Lanczos interpolation as one kernel for each phase of the finer grid.
 
     Parameters
@@ -179,12 +179,12 @@ def lanczos_kernels(scale: int) -> Any:
 
     Returns
     -------
-    torch.Tensor, shape (scale * scale, 1, 7, 7), float32
+    torch.Tensor, shape (scale * scale, 1, 9, 9), float32
         Phase (i, j) is at index ``scale * i + j``, as pixel shuffle wants it. Each kernel sums to
-        one.
+        one, and is 0 beyond Lanczos' three pixels.
     """
-    lines = phase_kernels("lanczos", LANCZOS_RADIUS, scale).astype(np.float64)
+    lines = phase_kernels("lanczos", 3, scale).astype(np.float64)
     lines /= lines.sum(axis=1, keepdims=True)
     edge = lines.shape[1]
     kernels = np.einsum("iy,jx->ijyx", lines, lines).reshape(scale * scale, 1, edge, edge)
-    return torch.from_numpy(kernels.astype(np.float32))
+    return functional.pad(torch.from_numpy(kernels.astype(np.float32)), (BASE_RADIUS - 3,) * 4)

@@ -1,7 +1,7 @@
 """What a weight file of the embedded models holds, and the networks that read it.
 
 A file is a safetensors file with the tensors of one scale factor, in half precision, and metadata:
-``format`` (``FORMAT``), ``kind`` (``"network"`` or ``"linear"``), ``scale``, ``channels``,
+``format`` (`FORMAT`), ``kind`` (``"network"`` or ``"linear"``), ``scale``, ``channels``,
 ``pairs``, ``bound`` and the model's card as JSON in ``card``.
 """
 
@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.families.microscopy.network import (
+    BASE_RADIUS,
     LinearNet,
     MicroscopyNet,
+    unit_sum,
     zero_sum,
 )
 
@@ -62,8 +64,8 @@ class Trained:
     def radius(self) -> int:
         """Return the exact receptive radius in source pixels."""
         if self.kind == "linear":
-            return int(self.tensors["kernels"].shape[-1]) // 2
-        return max(3, 3 + 2 * self.pairs)
+            return BASE_RADIUS
+        return max(BASE_RADIUS, 3 + 2 * self.pairs)
 
 
 def read_trained(path: Path) -> Trained:
@@ -99,12 +101,13 @@ def read_trained(path: Path) -> Trained:
         )
     kind = metadata["kind"]
     if kind == "linear":
-        kernels = tensors["kernels"].astype(np.float64)
-        short = 1 - kernels.sum(axis=(-2, -1), keepdims=True)
-        tensors["kernels"] = (kernels + short / kernels[0, 0].size).astype(np.float32)
+        kernels = unit_sum(torch.from_numpy(tensors["kernels"]).double())
+        tensors["kernels"] = kernels.numpy().astype(np.float32)
     else:
         first = zero_sum(torch.from_numpy(tensors["first.weight"]).double())
         tensors["first.weight"] = first.numpy().astype(np.float32)
+        base = unit_sum(torch.from_numpy(tensors[f"bases.{metadata['scale']}"]).double())
+        tensors[f"bases.{metadata['scale']}"] = base.numpy().astype(np.float32)
     return Trained(
         kind=kind,
         scale=int(metadata["scale"]),
@@ -119,7 +122,7 @@ def read_trained(path: Path) -> Trained:
 def build_network(trained: Trained) -> Any:
     """Return the torch module of a weight file, `MicroscopyNet` or `LinearNet`."""
     if trained.kind == "linear":
-        linear = LinearNet(trained.scale, trained.tensors["kernels"].shape[-1])
+        linear = LinearNet(trained.scale)
         linear.load_state_dict({"kernels": torch.from_numpy(trained.tensors["kernels"])})
         return linear.eval()
     network = MicroscopyNet(trained.channels, trained.pairs, (trained.scale,))
