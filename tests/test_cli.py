@@ -1,0 +1,245 @@
+"""The command line: one command, a finer file, and a clear word when it cannot be."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import tifffile
+
+import napari_superres as sr
+from napari_superres.cli import _run, parsing
+from napari_superres.cli.upscale import default_output, duration
+from napari_superres.cli.upscale import upscale as upscale_command
+from napari_superres.image import Image
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """Return a small OME-TIFF with two channels and three planes."""
+    path = tmp_path / "cells.ome.tif"
+    values = np.random.default_rng(0).integers(100, 4000, (2, 3, 40, 50), dtype=np.uint16)
+    metadata = {
+        "axes": "CZYX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeY": 0.2,
+        "PhysicalSizeZ": 1.0,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeZUnit": "µm",
+        "Channel": {"Name": ["DNA", "actin"]},
+    }
+    tifffile.imwrite(path, values, metadata=metadata, photometric="minisblack")
+    return path
+
+
+def test_one_command_gives_a_finer_file_beside_the_source(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The main job."""
+    assert _run(["upscale", str(stack), "-m", "lanczos"]) == 0
+    result = sr.read(stack.with_name("cells_x2.ome.zarr"))
+    assert (result.axes, result.shape) == ("czyx", (2, 3, 80, 100))
+    assert result.pixel_size[-1] == pytest.approx(0.1)
+    assert [channel.name for channel in result.channels] == ["DNA", "actin"]
+    expected = sr.upscale(sr.read(stack), "lanczos", scale=2)
+    np.testing.assert_array_equal(result.data, expected.data)
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert "Done in" in out.err
+
+
+@pytest.mark.parametrize("name", ["finer.ome.tif", "finer.ome.zarr"])
+def test_the_ending_decides_the_format_and_info_tells_how_it_was_made(
+    stack: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A colleague can read off the file what was done to it."""
+    target = stack.with_name(name)
+    arguments = ["upscale", str(stack), str(target), "-s", "4", "-m", "bicubic", "-q"]
+    assert _run(arguments) == 0
+    assert capsys.readouterr().err == ""
+    assert _run(["info", str(target)]) == 0
+    told = capsys.readouterr().out
+    assert "160 x 200" in told
+    assert "upscaled 4-fold" in told
+    assert "Cite: Keys R." in told
+    assert _run(["info", str(target), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["history"][0]["model"] == "bicubic"
+    assert facts["units"][-1] == "micrometer"
+
+
+def test_json_is_the_only_thing_on_stdout(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another program reads it."""
+    arguments = ["upscale", str(stack), "-m", "nearest", "--json", "--channels", "actin"]
+    assert _run([*arguments, "--planes", "z=1", "--region", "0:10,5:25"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {"schema", "input", "output", "plan", "seconds", "warnings"}
+    assert sr.read(report["output"]).shape == (1, 1, 20, 40)
+
+
+def test_a_plan_and_a_dry_run_print_and_write_nothing(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it costs, before it costs it."""
+    assert _run(["plan", str(stack), "-m", "lanczos", "-s", "4"]) == 0
+    told = capsys.readouterr().out
+    assert "160 x 200" in told
+    assert "measured on one tile" in told
+    assert _run(["upscale", str(stack), "-m", "lanczos", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiles"] == 6
+    assert [path.name for path in stack.parent.iterdir()] == ["cells.ome.tif"]
+
+
+def test_every_keyword_of_upscale_has_an_option() -> None:
+    """What Python can do, the command line can."""
+    options = {p.name for p in upscale_command.params if isinstance(p, click.Option)}
+    assert set(inspect.signature(sr.upscale).parameters) - {"x"} <= options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["upscale"], 2, "Missing argument"),
+        (["frobnicate"], 2, "No such command"),
+        (["upscale", "{stack}", "-m", "lanczos", "--scale", "0"], 2, "not a whole number"),
+        (["upscale", "{stack}", "-m", "lanczos", "--limits", "9"], 2, "LOW:HIGH"),
+        (["upscale", "{stack}", "-m", "lanczos", "--region", "5"], 2, "y0:y1,x0:x1"),
+        (["upscale", "{stack}", "-m", "lanczos", "--option", "x"], 2, "KEY=VALUE"),
+        (["upscale", "{folder}/missing.tif"], 4, "missing.tif"),
+        (["upscale", "{folder}/broken.tif"], 4, "broken.tif"),
+        (["upscale", "{stack}", "{stack}", "-m", "lanczos"], 4, "cells.ome.tif"),
+        (["upscale", "{stack}", "{folder}/no/such/out.ome.zarr", "-m", "lanczos"], 4, "no"),
+        (["upscale", "{stack}", "-m", "realesr"], 5, "no model named 'realesr'"),
+        (["upscale", "{stack}", "-m", "realesrgan-x4plus"], 5, "models download"),
+    ],
+)
+def test_refusals_are_one_sentence_with_the_promised_exit_code(
+    stack: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A script decides by the code, a person by the sentence; neither wants a traceback."""
+    monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path_factory.mktemp("cache")))
+    (stack.parent / "broken.tif").write_bytes(b"II*\0" + b"\xff" * 6)
+    before = stack.read_bytes()
+    filled = [a.format(stack=stack, folder=stack.parent) for a in arguments]
+    assert _run(filled) == code
+    told = capsys.readouterr()
+    assert message in told.err + told.out
+    assert "Traceback" not in told.err
+    assert stack.read_bytes() == before
+    assert not list(stack.parent.glob("cells_x*"))
+
+
+def test_an_interrupted_run_goes_on_where_it_was(stack: Path) -> None:
+    """Ctrl-C is not a loss."""
+    result = sr.upscale(sr.read(stack), "lanczos", scale=2)
+    target = stack.with_name("out.ome.zarr")
+    steps = sr.run(result, target)
+    next(steps)
+    steps.close()
+    assert not target.exists()
+    assert _run(["upscale", str(stack), str(target), "-m", "lanczos", "-q"]) == 0
+    np.testing.assert_array_equal(sr.read(target).data, result.data)
+
+
+def test_help_teaches_and_the_installed_program_runs() -> None:
+    """The first thing that anybody types."""
+    code = "from napari_superres.cli import main; main(['--help'])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for word in ("upscale", "plan", "info", "models", "doctor", "Exit codes", "not measured"):
+        assert word in told.stdout
+
+
+def test_doctor_tells_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a bug report begins with."""
+    assert _run(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packages"]["numpy"] == np.__version__
+    assert "cpu" in facts["devices"]
+    assert "lanczos" in facts["models"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a/cells.ome.tif", "a/cells_x4.ome.zarr"),
+        ("a/cells.tiff", "a/cells_x4.ome.zarr"),
+        ("cells.ome.zarr/", "cells_x4.ome.zarr"),
+        ("cells.v2.png", "cells.v2_x4.ome.zarr"),
+        ("https://host/data/cells.zarr", "cells_x4.ome.zarr"),
+    ],
+)
+def test_the_output_has_the_inputs_name(source: str, expected: str) -> None:
+    """Nobody should have to invent a name."""
+    assert default_output(source, 4) == Path(expected)
+
+
+class TestParsing:
+    """Words become keywords, or a sentence that says how to write them."""
+
+    @pytest.mark.parametrize(
+        ("parse", "text", "value"),
+        [
+            (parsing.whole_pair, "256", 256),
+            (parsing.whole_pair, "256,128", (256, 128)),
+            (parsing.channels, "0, DAPI,-1", [0, "DAPI", -1]),
+            (parsing.planes, "z=0:10,t=3", {"z": slice(0, 10), "t": 3}),
+            (parsing.planes, "z=:5", {"z": slice(None, 5)}),
+            (parsing.region, "0:5,10:", (slice(0, 5), slice(10, None))),
+            (parsing.denoise, "auto", "auto"),
+            (parsing.denoise, "0.5", 0.5),
+            (parsing.options, ("steps=8", "prompt=a=b"), {"steps": "8", "prompt": "a=b"}),
+        ],
+    )
+    def test_what_is_written_is_what_is_meant(self, parse: Any, text: Any, value: Any) -> None:
+        """One spelling for each keyword."""
+        assert parse(text) == value
+
+    @pytest.mark.parametrize(
+        ("parse", "text"),
+        [
+            (parsing.whole_pair, "a"),
+            (parsing.whole_pair, "1,2,3"),
+            (parsing.planes, "z"),
+            (parsing.planes, "z=a"),
+            (parsing.region, "1,2"),
+            (parsing.denoise, "much"),
+        ],
+    )
+    def test_what_cannot_be_read_is_refused(self, parse: Any, text: str) -> None:
+        """A typo must not become a default."""
+        with pytest.raises(click.BadParameter):
+            parse(text)
+
+    def test_limits_are_given_for_all_channels_or_each(self) -> None:
+        """A pair that belongs to the wrong channel darkens it."""
+        import dask.array as da
+
+        names = (sr.Channel("DNA"), sr.Channel("actin"))
+        image = Image(da.zeros((2, 8, 8)), "cyx", channels=names)
+        assert parsing.limits((), image) is None
+        assert parsing.limits(("0:4095",), image) == (0, 4095)
+        assert parsing.limits(("actin=1:2", "0=3:4"), image) == [(3, 4), (1, 2)]
+        for wrong in (("DNA=1:2",), ("GFP=1:2", "DNA=0:1"), ("1:2", "3:4")):
+            with pytest.raises(click.BadParameter):
+                parsing.limits(wrong, image)
+
+
+def test_durations_are_said_as_people_say_them() -> None:
+    """Nobody divides seconds by 3600."""
+    assert duration(3.14159) == "3.14 s"
+    assert duration(200) == "3 min 20 s"
+    assert duration(7300) == "2 h 1 min"
