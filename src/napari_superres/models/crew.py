@@ -1,0 +1,161 @@
+"""Idle cores help with the pieces of a tile.
+
+An engine that cuts its tile into pieces computes them on the calling thread, and on threads of this
+process that have nothing else to do. So a single tile uses the whole machine, and many tiles at
+once use no more than that::
+
+    def begin():                     # once in each thread that takes part
+        scratch = Scratch()
+        return lambda piece: compute(piece, scratch)
+
+    share(pieces, begin)
+
+A piece is computed by whoever comes first, so nothing about it may depend on the thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+CALLS = 2
+"""Tiles that are computed at the same time: a second one fills the gaps that the first leaves, and
+more would need more memory for the same speed."""
+
+
+class Crew:
+    """Threads that help each other.
+
+    Parameters
+    ----------
+    cores : int
+        Pieces that are computed at the same time.
+    helpers : int
+        Threads that help those that call `share`.
+    """
+
+    def __init__(self, cores: int, helpers: int) -> None:
+        self._running = threading.Semaphore(cores)
+        # Without helpers each caller is alone, and there must be as many of them as cores.
+        self._calls = threading.Semaphore(CALLS if helpers else cores)
+        self._helpers = ThreadPoolExecutor(helpers, "superres-pieces") if helpers else None
+        self._most = helpers
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until another tile may be computed."""
+        with self._calls:
+            yield
+
+    def share(
+        self,
+        pieces: Sequence[T],
+        begin: Callable[[], Callable[[T], None]],
+        after: Callable[[int], None] = lambda taken: None,
+    ) -> None:
+        """Compute pieces here and on helping threads, and return when all are done.
+
+        Parameters
+        ----------
+        pieces : sequence
+        begin : callable
+            Returns what computes a piece; called once in each thread that takes part.
+        after : callable
+            Called in this thread after each piece that it computed, with the number of pieces that
+            were begun. What it raises stops the work.
+        """
+        queue = _Queue(len(pieces))
+
+        def drain(after: Callable[[int], None]) -> None:
+            try:
+                compute = begin()
+                while not queue.empty:
+                    with self._running:
+                        for number in queue.take():
+                            compute(pieces[number])
+                    after(queue.taken)
+            except BaseException:
+                queue.close()
+                raise
+
+        asked: list[Future[None]] = []
+        if self._helpers is not None:
+            for _ in range(min(self._most, len(pieces) - 1)):
+                asked.append(self._helpers.submit(drain, lambda taken: None))
+        try:
+            drain(after)
+        finally:
+            helping = [future for future in asked if not future.cancel()]
+            wait(helping)
+        for future in helping:
+            future.result()
+
+
+class _Queue:
+    """Hands out each number below `length` once."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._lock = threading.Lock()
+        self.taken = 0
+
+    @property
+    def empty(self) -> bool:
+        return self.taken >= self._length
+
+    def take(self) -> range:
+        """Return the next number as a range of one, or an empty range."""
+        with self._lock:
+            start = self.taken
+            self.taken = min(start + 1, self._length)
+            return range(start, self.taken)
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        with self._lock:
+            self.taken = self._length
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    own = getattr(os, "sched_getaffinity", None)  # a batch system or container may give us few
+    return len(own(0)) if own else os.cpu_count() or 1
+
+
+_crew: Crew | None = None
+_making = threading.Lock()
+
+
+def crew() -> Crew:
+    """Return the threads of this process, as many as it has cores.
+
+    Where ``OMP_NUM_THREADS`` is set, as a cluster's workers do, that many work on one tile.
+    """
+    global _crew
+    with _making:
+        if _crew is None:
+            wish = os.environ.get("OMP_NUM_THREADS", "")
+            threads = max(1, int(wish)) if wish.isdecimal() else cores()
+            _crew = Crew(cores(), threads - 1)
+        return _crew
+
+
+def set_threads(threads: int) -> None:
+    """Compute pieces on this many threads from now on, for example to leave a core to a viewer.
+
+    Parameters
+    ----------
+    threads : int
+        1 or more.
+    """
+    global _crew
+    with _making:
+        _crew = Crew(threads, threads - 1)
