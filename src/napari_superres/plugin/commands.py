@@ -1,0 +1,65 @@
+"""What the menu *Layers > Filter > Super-resolution* and the command palette offer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from napari.utils.notifications import show_info
+
+from napari_superres.errors import InputError, SuperresError
+from napari_superres.plugin import steps
+from napari_superres.plugin.layers import layer_to_image
+from napari_superres.plugin.notify import say
+from napari_superres.plugin.results import Results
+from napari_superres.plugin.widget import SuperresWidget
+from napari_superres.plugin.work import Work
+
+_running: set[Work] = set()
+
+
+def open_panel(napari_viewer: Any) -> SuperresWidget:
+    """Open the super-resolution panel, or bring it to the front.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Handed in by napari.
+    """
+    dock, widget = napari_viewer.window.add_plugin_dock_widget(
+        "napari-superres", "Super-resolution"
+    )
+    dock.show()
+    dock.raise_()
+    assert isinstance(widget, SuperresWidget)
+    return widget
+
+
+def preview_view(napari_viewer: Any) -> None:
+    """Open the panel and make finer what is on the screen."""
+    open_panel(napari_viewer).preview()
+
+
+def upscale_active_layer(napari_viewer: Any) -> None:
+    """Add a finer layer of the active layer, computed where one looks, with the default model.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Handed in by napari.
+    """
+    layer = napari_viewer.layers.selection.active
+    try:
+        if layer is None:
+            raise InputError("No layer is selected.", "Select one image in the layer list.")
+        image = layer_to_image(layer)
+    except SuperresError as error:
+        say(error)
+        return
+    show = Results(napari_viewer).on_demand(layer, image)
+    work = Work(partial(steps.prepare, image, {}))
+    work.succeeded.connect(lambda plan: show_info(show(plan)))
+    work.failed.connect(say)
+    work.ended.connect(partial(_running.discard, work))
+    _running.add(work)  # nobody else holds it while it runs
+    work.start()

@@ -1,0 +1,24 @@
+"""Tell the user what went wrong: one sentence for what we know, napari's report for bugs."""
+
+from __future__ import annotations
+
+from napari.utils.notifications import notification_manager, show_error
+
+from napari_superres.errors import Cancelled, SuperresError
+
+
+def say(error: Exception) -> str:
+    """Show an error as a notification of napari's, and return the sentence.
+
+    Parameters
+    ----------
+    error : Exception
+        Ours are shown as a sentence; of others napari keeps the traceback for a bug report.
+    """
+    if isinstance(error, Cancelled):
+        return "Cancelled."
+    if isinstance(error, SuperresError):
+        show_error(str(error))
+        return str(error)
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+    return f"Something went wrong ({type(error).__name__}: {error}). napari's message has details."

@@ -1,0 +1,264 @@
+"""Level 0 of an on-demand layer: the source at once, finer tiles as they come."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections import OrderedDict
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_superres.errors import Cancelled, InputError, ResourceError
+from napari_superres.planning import make_plan
+from napari_superres.plugin.cells import Cell, Grid
+from napari_superres.plugin.lazy_view import LazyView
+from napari_superres.progress import on_tick
+from napari_superres.upscaled_array import UpscaledArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from napari_superres.image import Image
+    from napari_superres.plan import Plan
+    from napari_superres.plugin.tile_queue import TileQueue
+
+CACHE_BYTES = 1024**3
+"""Bytes of finer tiles that all on-demand layers keep together."""
+
+CELL = 512
+"""About how many output pixels along y and x are computed and shown at once."""
+
+CHUNK = 256
+"""napari asks for regions whose borders are multiples of this many output pixels."""
+
+MOST_AT_ONCE = 64 * 1024**2
+"""Pixels that are computed for somebody who waits. More is a job for a file."""
+
+MOST_SHOWN = 2 * 1024**3
+"""Bytes of a view. A screen needs less; a whole plane shown at its finest level may need more."""
+
+_levels: weakref.WeakSet[ProgressiveLevel] = weakref.WeakSet()
+
+
+class ProgressiveLevel:
+    """An upscaled image for a viewer: an array that answers at once.
+
+    napari's question for the part on the screen is answered with the source's pixels, repeated, and
+    with the finer cells that are ready; the others are computed in the background, centre first,
+    and `changed` is called for each. What another view wanted is forgotten. Everybody else who
+    indexes the array waits, and gets the result's true pixels and no others.
+
+    Parameters
+    ----------
+    image : Image
+        The lazy result, with its plan.
+    source : Image
+        What it is made from, with the same axes.
+    queue : TileQueue
+        Where cells are computed.
+    """
+
+    def __init__(self, image: Image, source: Image, queue: TileQueue) -> None:
+        if image.plan is None:
+            raise InputError(f"'{image.name}' is not an upscaled image.")
+        self.image = image
+        self.shape = image.shape
+        self.dtype = image.dtype
+        self.ndim = len(image.shape)
+        self.size = math.prod(image.shape)
+        self.chunks = tuple(
+            CHUNK if a in "yx" else (n if a == "s" else 1)
+            for a, n in zip(image.axes, image.shape, strict=True)
+        )
+        self.source = source
+        self.changed: Callable[[], None] = _nothing
+        self.failed: Callable[[Exception], None] = _nothing
+        plan = for_viewing(image.plan)
+        canonical = source.transposed(plan.axes)
+        coarse = make_plan(canonical, "nearest", scale=plan.scale, dtype=_converted(plan))
+        self._fine = UpscaledArray(canonical.data, plan)
+        self._coarse = UpscaledArray(canonical.data, coarse)
+        # Position of each of our axes in the canonical order, and back.
+        self._to_canonical = [image.axes.index(a) for a in plan.axes]
+        on_grid = len(plan.plane_axes) + 2
+        edges = (plan.step[0] * plan.scale, plan.step[1] * plan.scale)
+        self._grid = Grid(self._fine.shape[:on_grid], edges)
+        self._samples = tuple(slice(0, n, 1) for n in self._fine.shape[on_grid:])
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._cells: OrderedDict[Cell, np.ndarray] = OrderedDict()
+        self._wanted: set[Cell] = set()
+        _levels.add(self)
+
+    @property
+    def waiting(self) -> int:
+        """How many cells are still to come for the present view."""
+        return self._queue.count(self)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole result."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> LazyView:
+        """Return part of the array, lazily; `numpy.asarray` of it gives pixels."""
+        # napari, and nobody else, writes the step of the two axes on the screen: slice(a, b, 1).
+        parts = key if isinstance(key, tuple) else (key,)
+        steps = [part.step for part in parts if isinstance(part, slice)]
+        read = self.show if steps.count(1) == 2 else self.pixels
+        return LazyView(tuple(range(n) for n in self.shape), self.dtype, read)[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all pixels, if they are few."""
+        return np.asarray(self[...], dtype)
+
+    def forget(self) -> None:
+        """Stop waiting for cells, because nobody looks at them."""
+        with self._lock:
+            self._wanted = set()
+        self._queue.drop(self)
+
+    def pixels(self, ranges: tuple[range, ...]) -> np.ndarray:
+        """Compute pixels and wait for them.
+
+        Parameters
+        ----------
+        ranges : tuple of range
+            One an axis.
+
+        Raises
+        ------
+        ResourceError
+            If they are too many to wait for.
+        """
+        if math.prod(map(len, ranges)) > MOST_AT_ONCE:
+            raise ResourceError(
+                f"'{self.image.name}' is computed where it is looked at; "
+                f"{math.prod(map(len, ranges))} of its pixels at once would take too long.",
+                "Save the layer, or use .image.data of this array, which is lazy, for a part.",
+            )
+        return self._in_own_order(self._fine[self._index(ranges)])
+
+    def show(self, ranges: tuple[range, ...]) -> np.ndarray:
+        """Return what can be shown now, and ask for what is missing.
+
+        Parameters
+        ----------
+        ranges : tuple of range
+            One an axis.
+
+        Returns
+        -------
+        np.ndarray
+            The source's pixels, repeated, where the finer ones are not ready.
+
+        Raises
+        ------
+        ResourceError
+            If the region is larger than any screen.
+        """
+        index = self._index(ranges)
+        on_grid = index[: len(self._grid.shape)]
+        if any(r.step != 1 for r in ranges) or index[len(on_grid) :] != self._samples:
+            return self.pixels(ranges)  # not what a viewer asks for
+        if math.prod(map(len, ranges)) * self.dtype.itemsize > MOST_SHOWN:
+            raise ResourceError(
+                f"The whole plane of '{self.image.name}' does not fit on the screen at its finest "
+                "level.",
+                "Set the layer's resolution to automatic, or zoom in.",
+            )
+        out = self._coarse[index]
+        touched = {overlap.cell: overlap for overlap in self._grid.touched(on_grid)}
+        nearest = self._grid.centre_first(list(touched), on_grid)
+        with self._lock:
+            for cell in reversed(nearest):
+                finer = self._cells.get(cell)
+                if finer is not None:
+                    self._cells.move_to_end(cell)
+                    out[touched[cell].place] = finer[touched[cell].part]
+            # No more than can be kept, or they would push each other out for ever.
+            wanted = [cell for cell in nearest[: self._room()] if cell not in self._cells]
+            self._wanted = set(wanted)
+        tasks: list[tuple[Hashable, Callable[[], None]]] = [
+            (cell, partial(self.compute, cell)) for cell in wanted
+        ]
+        self._queue.replace(self, tasks)
+        return self._in_own_order(out)
+
+    def compute(self, cell: Cell) -> None:
+        """Compute a cell and keep it, unless it is not wanted any more."""
+
+        def check(done: int, total: int) -> None:
+            if done < total and not self._wants(cell):
+                raise Cancelled("The view has moved on.")
+
+        try:
+            with on_tick(check):
+                check(0, 1)
+                finer = self._fine[(*cell.plane, *self._grid.bounds(cell))]
+        except Cancelled:
+            return
+        except Exception as error:  # the end of a thread: whoever listens shows it
+            self.forget()
+            self.failed(error)
+            return
+        with self._lock:
+            self._cells[cell] = finer
+            self._wanted.discard(cell)
+            room = self._room()
+            while len(self._cells) > room:
+                self._cells.popitem(last=False)
+        self.changed()
+
+    def _wants(self, cell: Cell) -> bool:
+        with self._lock:
+            return cell in self._wanted
+
+    def _room(self) -> int:
+        """Return how many cells may be kept: this layer's share of the memory."""
+        samples = self.shape[self.image.axes.index("s")] if "s" in self.image.axes else 1
+        one = math.prod(self._grid.edges) * samples * self.dtype.itemsize
+        return max(4, CACHE_BYTES // max(1, len(_levels)) // one)
+
+    def _index(self, ranges: tuple[range, ...]) -> tuple[slice, ...]:
+        """Return ranges of our axes as slices of the canonical ones."""
+        return tuple(_as_slice(ranges[i]) for i in self._to_canonical)
+
+    def _in_own_order(self, pixels: np.ndarray) -> np.ndarray:
+        return np.moveaxis(pixels, range(self.ndim), self._to_canonical)
+
+
+def for_viewing(plan: Plan) -> Plan:
+    """Return a plan with tiles small enough to watch them come, where that changes no pixel.
+
+    A tile whose halo covers the receptive radius gives the same pixels whatever its size.
+    """
+    free = plan.spec.unit == "tile" and plan.halo >= plan.spec.radius and not plan.feather
+    if not free:
+        return plan
+    multiple = plan.spec.multiple
+    step = max(1, CELL // plan.scale // multiple) * multiple
+    y, x = (min(step, own) for own in plan.step)
+    return replace(plan, step=(y, x))
+
+
+def _converted(plan: Plan) -> str | None:
+    return None if plan.dtype == plan.source_dtype else plan.dtype
+
+
+def _as_slice(r: range) -> slice:
+    stop: int | None = r.stop
+    if r.step < 0 and r.stop < 0:
+        stop = None
+    return slice(r.start, stop, r.step)
+
+
+def _nothing(*args: Any) -> None:
+    """Nobody listens."""

@@ -1,0 +1,79 @@
+"""Show the cells of on-demand layers as they come: between background threads and Qt."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import Any
+
+from napari.utils.notifications import notification_manager, show_error
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QApplication
+
+from napari_superres.errors import SuperresError
+from napari_superres.plugin.progressive import ProgressiveLevel
+
+PAUSE = 0.1
+"""Seconds between two refreshes, at least; cells that come faster are shown together."""
+
+
+class Refresher(QObject):
+    """Redraws a layer when cells of it are ready, and tells levels that nobody looks at them.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        With at least one `ProgressiveLevel`. Held weakly.
+    """
+
+    ready = Signal()
+    broken = Signal(object)
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self._layer = weakref.ref(layer)
+        self._levels = {
+            i: level for i, level in enumerate(layer.data) if isinstance(level, ProgressiveLevel)
+        }
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._refresh)
+        self._next = 0.0
+        self._said = ""
+        self.ready.connect(self._soon, Qt.ConnectionType.QueuedConnection)
+        self.broken.connect(self._say, Qt.ConnectionType.QueuedConnection)
+        self.moveToThread(QApplication.instance().thread())
+        for level in self._levels.values():
+            level.changed = self.ready.emit
+            level.failed = self.broken.emit
+        layer.events.set_data.connect(self._forget_hidden)
+        layer.events.visible.connect(self._forget_hidden)
+
+    def _soon(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start(max(0, int(1000 * (self._next - time.monotonic()))))
+
+    def _refresh(self) -> None:
+        layer = self._layer()
+        if layer is None:
+            return
+        start = time.monotonic()
+        layer.refresh(extent=False, thumbnail=False, highlight=False)
+        took = time.monotonic() - start
+        # A refresh uploads the whole view: at most a quarter of the time goes into that.
+        self._next = start + max(PAUSE, 4 * took)
+
+    def _forget_hidden(self) -> None:
+        layer = self._layer()
+        if layer is None:
+            return
+        for i, level in self._levels.items():
+            if i != layer.data_level or not layer.visible:
+                level.forget()
+
+    def _say(self, error: Exception) -> None:
+        if not isinstance(error, SuperresError):
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+        elif str(error) != self._said:  # every view asks again; once is enough
+            self._said = str(error)
+            show_error(str(error))

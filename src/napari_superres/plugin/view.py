@@ -1,0 +1,122 @@
+"""Which part of a layer is on the screen."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from napari_superres.errors import InputError
+
+MOST = 1024
+"""Source pixels along y and x that a preview takes at most, from the middle of the view."""
+
+
+class Visible(NamedTuple):
+    """Part of one plane of a layer.
+
+    Parameters
+    ----------
+    start, stop : tuple of int
+        One an axis of the layer, without the samples of RGB; source pixels. Axes other than y and x
+        have one index.
+    whole : bool
+        False when more is on the screen than a preview takes.
+    """
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    whole: bool
+
+
+def visible_part(viewer: Any, layer: Any, axes: str, most: int = MOST) -> Visible:
+    """Return the part of a layer's present plane that is on the screen.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : napari.layers.Image or napari.layers.Labels
+    axes : str
+        The layer's axes, one letter a dimension of the data.
+    most : int
+        Largest edge in source pixels; of a larger view the middle is taken.
+
+    Raises
+    ------
+    InputError
+        If the view shows a volume, other axes than y and x, or nothing of the layer.
+    """
+    if viewer.dims.ndisplay != 2:
+        raise InputError("A preview needs the 2-D view.", "Leave the 3-D view first.")
+    fine = [axes.index("y"), axes.index("x")]
+    before = viewer.dims.ndim - layer.ndim
+    shown = [d - before for d in viewer.dims.displayed]
+    if sorted(shown) != sorted(fine):
+        names = [axes[d] if d >= 0 else "another axis" for d in shown]
+        raise InputError(
+            f"The view shows {names[0]} and {names[1]} of '{layer.name}', and only y and x are "
+            "made finer.",
+            "Show y and x, for example with the transpose and roll buttons.",
+        )
+    index = _plane(viewer, layer, fine)
+    box = _drawn(layer)
+    if layer.multiscale:
+        # napari widens what it draws of multiscale layers to whole chunks.
+        box = _overlap(box, _on_canvas(viewer, layer, before), layer)
+    start, stop, whole = list(index), [i + 1 for i in index], True
+    for axis in fine:
+        first, last = max(0, int(box[0, axis])), min(_length(layer, axis), int(box[1, axis]) + 1)
+        if first >= last:
+            raise InputError(f"Nothing of '{layer.name}' is on the screen.", "Move the view.")
+        if last - first > most:
+            first, whole = (first + last - most) // 2, False
+            last = first + most
+        start[axis], stop[axis] = first, last
+    return Visible(tuple(start), tuple(stop), whole)
+
+
+def _plane(viewer: Any, layer: Any, fine: list[int]) -> list[int]:
+    """Return the index of the present plane along every axis; 0 along y and x."""
+    point = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)
+    index = [0 if axis in fine else int(i) for axis, i in enumerate(point)]
+    for axis, i in enumerate(index):
+        if not 0 <= i < _length(layer, axis):
+            raise InputError(f"'{layer.name}' has no plane here.", "Move the sliders to one.")
+    return index
+
+
+def _length(layer: Any, axis: int) -> int:
+    return int(layer.data.shape[axis])
+
+
+def _drawn(layer: Any) -> np.ndarray:
+    """Return first and last index of what is drawn, (2, ndim), in pixels of the finest level."""
+    corners = np.asarray(layer.corner_pixels, dtype=float)
+    if not layer.multiscale:
+        return corners
+    factor = np.asarray(layer.downsample_factors[layer.data_level])
+    return np.stack([corners[0] * factor, (corners[1] + 1) * factor - 1])
+
+
+def _on_canvas(viewer: Any, layer: Any, before: int) -> np.ndarray | None:
+    """Return the same for the whole canvas, from the camera; None on napari before 0.9."""
+    canvas = getattr(viewer, "canvas", None)
+    if canvas is None:
+        return None
+    half = np.asarray(canvas.size, dtype=float) / viewer.camera.zoom / 2
+    centre = np.asarray(viewer.camera.center[-2:])
+    corners = []
+    for signs in itertools.product((-1, 1), repeat=2):
+        point = np.array(viewer.dims.point, dtype=float)
+        point[list(viewer.dims.displayed)] = centre + np.array(signs) * half
+        corners.append(layer.world_to_data(point))
+    return np.stack([np.floor(np.min(corners, axis=0)), np.ceil(np.max(corners, axis=0))])
+
+
+def _overlap(box: np.ndarray, other: np.ndarray | None, layer: Any) -> np.ndarray:
+    if other is None:
+        return box
+    both = np.stack([np.maximum(box[0], other[0]), np.minimum(box[1], other[1])])
+    # Layers in other units than the viewer's: the camera speaks of another scale.
+    return both if (both[0] <= both[1]).all() else box

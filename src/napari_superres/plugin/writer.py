@@ -1,0 +1,47 @@
+"""Save layers as OME-Zarr or OME-TIFF, plane by plane, with colours, units and history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils import progress
+
+from napari_superres.job import run
+from napari_superres.plugin.layer_tuples import LayerTuple, image_from_layer_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def write_image(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
+    """Write layers to one file; several layers are the channels of one image.
+
+    Lazy layers are computed block by block, and on-demand layers at their full resolution, in
+    memory that does not depend on their size. napari waits for it; the panel's *Run* writes in the
+    background.
+
+    Parameters
+    ----------
+    path : str
+        ``.ome.zarr`` or ``.ome.tif``. Never overwritten half: it appears when it is complete.
+    layer_data : sequence of (data, kwargs, layer type)
+        As napari hands them to a writer.
+
+    Returns
+    -------
+    list of str
+        The path.
+
+    Raises
+    ------
+    InputError
+        If the layers do not form one image.
+    OutputError
+        If there is something at that path already, or it cannot be written.
+    """
+    image = image_from_layer_data(layer_data)
+    with progress(total=1000, desc=f"Saving {image.name}") as bar:
+        for step in run(image, path):
+            bar.n = 0
+            bar.update(round(1000 * step.fraction))
+    return [path]

@@ -1,0 +1,96 @@
+"""A real viewer on a real or virtual screen; without one, the tests that need it are skipped."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_superres.models.families.interpolation import Interpolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# napari reads its settings when it is imported: ours must neither use nor change the user's.
+os.environ["NAPARI_CONFIG"] = ""
+
+SCREEN = (
+    sys.platform in ("win32", "darwin")
+    or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+) and os.environ.get("QT_QPA_PLATFORM") != "offscreen"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, visibly, what needs a screen where there is none."""
+    skip = pytest.mark.skip(reason="no screen: run under xvfb-run with QT_QPA_PLATFORM=xcb")
+    for item in items:
+        if not SCREEN and "make_napari_viewer" in getattr(item, "fixturenames", ()):
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
+    """Return a viewer whose window is on the screen, 900 x 700 pixels."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(900, 700)
+    settle()
+    return viewer
+
+
+@pytest.fixture
+def panel(viewer: Any) -> Any:
+    """Return the panel, opened as users open it."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-superres", "Super-resolution")
+    settle()
+    return widget
+
+
+class Engine:
+    """Counts the calls of the interpolation engines, and can slow them down.
+
+    The interpolation itself is the real one: only its calls are watched.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.seconds = 0.0
+        self.error: Exception | None = None
+        self._lock = threading.Lock()
+        self._call = Interpolation.__call__
+
+    def __call__(self, engine: Interpolation, *args: Any) -> np.ndarray:
+        with self._lock:
+            self.calls += 1
+        time.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return self._call(engine, *args)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Return a watch over all calls of the interpolation models' engines."""
+    watch = Engine()
+    monkeypatch.setattr(Interpolation, "__call__", lambda self, *args: watch(self, *args))
+    return watch
+
+
+def settle(seconds: float = 0.1) -> None:
+    """Let Qt and napari do what they have put off."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def canvas(viewer: Any) -> np.ndarray:
+    """Return the picture of the canvas, (y, x, rgb)."""
+    settle()
+    return np.asarray(viewer.screenshot(canvas_only=True, flash=False))[..., :3]
