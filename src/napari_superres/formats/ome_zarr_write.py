@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-import os
+import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,8 +12,16 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
+from napari_superres.formats.chunk_grid import chunks_under
 from napari_superres.formats.ome_zarr_attributes import image_attributes, kept_metadata
 from napari_superres.formats.ome_zarr_metadata import KEY
+from napari_superres.formats.zarr_encode import (
+    BLOSC_LEVEL,
+    encode_chunk,
+    encode_shard,
+    place_file,
+    sync_folders,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,14 +58,19 @@ def create(root: Path, layout: Layout) -> None:
             options = {
                 "shards": level.block,
                 "compressors": [
-                    BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+                    BloscCodec(cname="zstd", clevel=BLOSC_LEVEL, shuffle="bitshuffle"),
                     Crc32cCodec(),
                 ],
                 "dimension_names": list(layout.axes),
             }
         else:
             options = {
-                "compressors": {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2},
+                "compressors": {
+                    "id": "blosc",
+                    "cname": "zstd",
+                    "clevel": BLOSC_LEVEL,
+                    "shuffle": 2,
+                },
                 "chunk_key_encoding": {"name": "v2", "separator": "/"},
                 "attributes": {"_ARRAY_DIMENSIONS": list(layout.axes)},
             }
@@ -72,9 +85,9 @@ def create(root: Path, layout: Layout) -> None:
 
 
 def write_block(
-    root: Path, layout: Layout, level: int, at: tuple[int, ...], pixels: np.ndarray
-) -> None:
-    """Write one whole block, in place of what is there.
+    root: Path, layout: Layout, level: int, at: tuple[int, ...], pixels: np.ndarray, scratch: Path
+) -> tuple[int, int]:
+    """Write one whole block, in place of what is there, and wait until it is on the disk.
 
     Parameters
     ----------
@@ -85,44 +98,41 @@ def write_block(
         The block's place in the grid.
     pixels : np.ndarray
         In stored order, of the shape of ``layout.region(level, at)``.
+    scratch : Path
+        A folder of the same file system, outside of `root`, where files grow.
+
+    Returns
+    -------
+    (int, int)
+        Bytes and CRC-32 of its file; of many files the sum, and that of all their bytes in a row.
 
     Raises
     ------
     OSError
         If the disk is full or the folder gone. No file then carries its name with half its bytes.
     """
-    for name in layout.files(level, at):
-        # Nothing old is merged in: a damaged file would be in the way, or survive in part.
-        (root / name).unlink(missing_ok=True)
-    _opened(root, layout, level)[layout.region(level, at)] = pixels
+    found = layout.levels[level]
+    names = list(layout.files(level, at))
+    if layout.sharded:
+        contents = [encode_shard(pixels, found.block, found.chunk)]
+    else:
+        whole = tuple(slice(0, n) for n in pixels.shape)
+        contents = [
+            [encode_chunk(pixels[inside], found.chunk)]
+            for _, inside in chunks_under(whole, found.chunk)
+        ]
+    size, crc = 0, 0
+    for name, parts in zip(names, contents, strict=True):
+        place_file(parts, root / name, scratch)
+        for part in parts:
+            size, crc = size + len(part), zlib.crc32(part, crc)
+    sync_folders({(root / name).parent for name in names})
+    return size, crc
 
 
 def read_block(root: Path, layout: Layout, level: int, region: Any) -> np.ndarray:
     """Return pixels of a level that has been written, in stored order."""
     return np.asarray(_opened(root, layout, level)[region])
-
-
-def sync_to_disk(root: Path, names: list[str]) -> None:
-    """Wait until files and the folders that name them have reached the disk.
-
-    Zarr itself never waits, and after a power failure a file could be shorter than it seemed.
-    """
-    for name in names:
-        with (root / name).open("rb+") as file:
-            os.fsync(file.fileno())
-    sync_folders({(root / name).parent for name in names})
-
-
-def sync_folders(folders: set[Path]) -> None:
-    """Wait until the entries of folders have reached the disk, where the system can do so."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows keeps its folders safe by itself
-        return
-    for folder in folders:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def commit(root: Path, layout: Layout, image: Image) -> None:
@@ -191,12 +201,9 @@ def _measured_window(root: Path, layout: Layout, level: int, channel: int) -> tu
 
 @functools.lru_cache(maxsize=64)
 def _opened(root: Path, layout: Layout, level: int) -> zarr.Array[Any]:
-    array = zarr.open_array(
-        LocalStore(root), path=str(level), mode="r+", zarr_format=_format(layout)
+    return zarr.open_array(
+        LocalStore(root, read_only=True), path=str(level), mode="r", zarr_format=_format(layout)
     )
-    # A block of zeros is a result like any other: its file says that it is done. The setting is
-    # given here because zarr before 3.4 forgets it when an array is opened again.
-    return array.with_config({"write_empty_chunks": True})
 
 
 def _format(layout: Layout) -> Literal[2, 3]:

@@ -25,7 +25,7 @@ from napari_superres.formats.chunk_grid import (
     spanned,
 )
 from napari_superres.formats.decoded_cache import decoded
-from napari_superres.formats.regions import as_ranges
+from napari_superres.formats.regions import as_indices
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.zarr_store import check_inside, identity, join, store_at
 
@@ -101,7 +101,7 @@ class ZarrArray:
 
         Parameters
         ----------
-        key : int, slice, Ellipsis, or a tuple of them
+        key : int, slice, Ellipsis, list of int, or a tuple of them
             As for a numpy array; integers drop their axis, steps may be negative.
 
         Raises
@@ -109,11 +109,8 @@ class ZarrArray:
         UnreadableError
             If a chunk under it is damaged; the message names the chunk.
         """
-        ranges, dropped = as_ranges(key, self.shape)
-        forward = [r if r.step > 0 else r[::-1] for r in ranges]
-        region = tuple(
-            slice(r.start, min(r.stop, n), r.step) for r, n in zip(forward, self.shape, strict=True)
-        )
+        wanted, dropped = as_indices(key, self.shape)
+        region = tuple(slice(min(w), max(w) + 1) if len(w) else slice(0, 0) for w in wanted)
         self._check_files(region)
         try:
             pixels = (
@@ -123,8 +120,10 @@ class ZarrArray:
             raise
         except _DAMAGE as error:
             raise self._damaged(region, error) from error
-        turned = (slice(None, None, -1 if r.step < 0 else 1) for r in ranges)
-        pixels = pixels[tuple(turned)][tuple(0 if drop else slice(None) for drop in dropped)]
+        for axis, (positions, part) in enumerate(zip(wanted, region, strict=True)):
+            if not (isinstance(positions, range) and positions.step == 1):
+                pixels = pixels.take([i - part.start for i in positions], axis)
+        pixels = pixels[tuple(0 if drop else slice(None) for drop in dropped)]
         return pixels.astype(self.dtype, copy=False)
 
     def _read(self, region: Region) -> np.ndarray:
@@ -149,7 +148,7 @@ class ZarrArray:
             key = (self.root, self.path, *self.version.values(), at)
             chunk = decoded.get(key, functools.partial(self._read, whole))
             out[relative(inside, region)] = chunk[relative(inside, whole)]
-        return out[tuple(slice(None, None, part.step) for part in region)]
+        return out
 
     @property
     def _array(self) -> zarr.Array[Any]:

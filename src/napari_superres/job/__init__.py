@@ -8,6 +8,7 @@ machines, and the bytes are the same. Locally a result grows under ``OUT.part``:
         lock             who is at work; refreshed all the time
         manifest.jsonl   what is being made, and a line for each block that is done
         image.zarr/      the blocks
+        scratch/         files that are not yet written to their end
         old              the result that is being replaced, for the blink of an eye
 
 and takes its name when its metadata, written last, is complete.

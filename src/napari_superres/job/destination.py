@@ -74,6 +74,11 @@ class Destination:
         return self.part / "manifest.jsonl"
 
     @property
+    def scratch(self) -> Path:
+        """Where the file of a block grows before it takes its place."""
+        return self.part / "scratch"
+
+    @property
     def exported(self) -> Path:
         """The single file that is made of the blocks, if the result is one."""
         return self.part / f"exported{split_suffix(self.path.name)[1]}"

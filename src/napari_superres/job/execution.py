@@ -143,13 +143,15 @@ class Job:
         """Take up an unfinished result, refuse a foreign one, or begin."""
         target = self.target
         own = {p.name for p in (target.lock, target.manifest, target.root, target.old)}
-        own |= {target.exported.name, "manifest.new", "image.new"}
+        own |= {target.scratch.name, target.exported.name, "manifest.new", "image.new"}
         there = read_fingerprint(target.manifest)
         if there is None and {p.name for p in target.part.iterdir()} - own:
             raise OutputError(
                 f"'{target.part}' is in the way: it is not an unfinished result of this program.",
                 "Move it elsewhere.",
             )
+        remove(target.scratch)
+        target.scratch.mkdir()
         wanted = fingerprint(self.image, self.layout)
         if there is not None and there != wanted and not self.overwrite:
             changes = "; ".join(differences(there, wanted)[:5])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from napari_superres.errors import Cancelled
 from napari_superres.formats.ome_zarr import open_image
-from napari_superres.formats.ome_zarr_write import commit, sync_folders
+from napari_superres.formats.ome_zarr_write import commit
+from napari_superres.formats.zarr_encode import sync_folders
 from napari_superres.job.destination import put_back, remove, take_name
 from napari_superres.job.lock import Lock
 from napari_superres.job.manifest import is_committed

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_superres.errors import Cancelled, InputError, ResourceError
 from napari_superres.formats.ome_zarr_layout import stored_order
-from napari_superres.formats.ome_zarr_write import read_block, sync_to_disk, write_block
+from napari_superres.formats.ome_zarr_write import read_block, write_block
 from napari_superres.formats.pyramid import coarser
 from napari_superres.job.destination import explained
 from napari_superres.job.lock import holds
@@ -132,10 +132,7 @@ def compute(
         if level != levels[0]:
             pixels = coarser(pixels, nearest=layout.nearest)
         try:
-            write_block(root, layout, level, at, pixels)
-            names = list(layout.files(level, at))
-            sync_to_disk(root, names)
-            sums.append(_checksum(work, names))
+            sums.append(Sum(*write_block(root, layout, level, at, pixels, work.target.scratch)))
         except OSError as error:
             raise explained(error, work.target.path) from error
     return sums
