@@ -94,7 +94,8 @@ def _convolution(
     oneDNN's own convolution, called by its name, has one order for every size (shown by
     ``tests/models/test_realesrgan_exact.py``).
     """
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    if known and torch.backends.mkldnn.is_available():
         if x.shape[1] == 1:
             # A single sample has two memory layouts at once, and oneDNN picks one by the size.
             more = (0, 0, 0, 0, 0, 1)
