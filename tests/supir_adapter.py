@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from napari_superres.models.families.supir import colour, samplers
 from napari_superres.models.families.supir.autoencoder import stage_one
+from napari_superres.models.families.supir.base import Found
 from napari_superres.models.families.supir.denoising import Guidance, WordGuided, lay_tiles
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
@@ -35,17 +34,20 @@ class Adapter:
     def __init__(self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         self.layout = layout_of(shapes, "the reference tensors", config["head_dim"])
-        self.network, self.autoencoder = assemble(
-            self.layout, dict(tensors), dict(tensors), names=("reference", "reference")
-        )
+        names = sort_names(tensors, self.layout.blocks, len(self.layout.vae_channels))
+        found = {part: Found(tensors, names[part], "reference") for part in PARTS}
+        self.network, self.autoencoder = assemble(self.layout, found)
 
     def control(self, xt: Tensor, t: Tensor, z_lq: Tensor, cond: Any) -> list[Tensor]:
+        """Return the control states, the middle one last."""
         return self.network.states(xt, t, z_lq, _words(cond))
 
     def unet(self, xt: Tensor, t: Tensor, z_lq: Tensor, cond: Any, scale: float) -> Tensor:
+        """Return the noise that the controlled network sees."""
         return self.network(xt, t, z_lq, _words(cond), scale)
 
     def unet_plain(self, xt: Tensor, t: Tensor, cond: Any) -> Tensor:
+        """Return the noise that SDXL's network alone sees."""
         return self.network(xt, t, None, _words(cond))
 
     def sample(
@@ -71,6 +73,7 @@ class Adapter:
         tile_size: int = 10**6,
         tile_stride: int = 10**6,
     ) -> Tensor:
+        """Return a latent, with the check's names of the options."""
         tiles = lay_tiles(*noise.shape[-2:], tile_size, tile_stride, shift=0.5)
         course = samplers.Course(
             steps=num_steps,
@@ -90,6 +93,7 @@ class Adapter:
     def cross_inject(
         self, tensors: Mapping[str, Tensor], control: Tensor, x: Tensor, scale: float
     ) -> Tensor:
+        """Return what one cross injection makes of the decoder's maps."""
         part = CrossInject(x.shape[1], control.shape[1])
         prefix = "model.diffusion_model.project_modules.3."
         names = sort_names([prefix + name for name in tensors])["adapters"]
@@ -99,10 +103,12 @@ class Adapter:
         return part(control, x, scale)
 
     def stage1(self, image: Tensor, encode_noise: Tensor) -> dict[str, Tensor]:
+        """Return the three tensors of stage 1."""
         hint, picture, centre = stage_one(self.autoencoder, image, encode_noise)
         return {"z_lq": hint, "x_stage1": picture, "z_stage1": centre}
 
     def decode(self, latent: Tensor) -> Tensor:
+        """Return the image of a latent."""
         return self.autoencoder.decode(latent)
 
 

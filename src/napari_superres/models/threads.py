@@ -42,6 +42,32 @@ def one_thread_in_workers() -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
+@contextmanager
+def fixed_threads(count: int) -> Iterator[None]:
+    """Compute on `count` threads, whatever thread calls.
+
+    For networks whose last bits depend on the number of threads, as those with attention do: then a
+    plane has the same pixels whether a viewer or a worker asks for it. After the context the
+    calling thread has its old number again.
+
+    Parameters
+    ----------
+    count : int
+        Such as ``torch.get_num_threads()`` when the model was loaded.
+    """
+    with _changing:
+        before = torch.get_num_threads()
+        if before != count:
+            torch.set_num_threads(count)
+            _elsewhere(before)
+    try:
+        yield
+    finally:
+        if before != count:
+            with _changing:
+                torch.set_num_threads(before)
+
+
 def _elsewhere(threads: int) -> None:
     """Set torch's number of threads from another thread, and so not for this one."""
     other = threading.Thread(target=torch.set_num_threads, args=(threads,))

@@ -18,7 +18,7 @@ TILE = 1024
 """Pixels along an edge above which images are encoded and decoded in overlapping tiles."""
 
 
-class DoubleAutoencoder(nn.Module):
+class DoubleAutoencoder(nn.Module):  # type: ignore[misc]
     """One decoder and two encoders: the plain one, and the robust one that SUPIR adds.
 
     Latents go in and out multiplied by the scale factor.

@@ -1,7 +1,7 @@
 """Give a result the colours of a reference: what is coarse is taken from there.
 
-Sources: for the wavelet fix Wang J et al. (StableSR, arXiv:2305.07015), with the a-trous transform of
-Holschneider M et al. 1989; for AdaIN Huang X, Belongie S, ICCV 2017, doi:10.1109/ICCV.2017.167.
+Sources: for the wavelet fix Wang J et al. (StableSR, arXiv:2305.07015), with the a-trous transform
+of Holschneider M et al. 1989; for AdaIN Huang X, Belongie S, ICCV 2017, doi:10.1109/ICCV.2017.167.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How wide SUPIR's parts are, and the stock diffusers parts of that size.
 
-The published models have one layout, SDXL's. It is read from the shapes of the tensors all the same,
-so that small models for tests take the same way as real ones, and a file of another network is
-refused for what it lacks.
+The published models have one layout, SDXL's. It is read from the shapes of the tensors all the
+same, so that small models for tests take the same way as real ones, and a file of another network
+is refused for what it lacks.
 """
 
 from __future__ import annotations

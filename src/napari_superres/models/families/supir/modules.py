@@ -1,7 +1,8 @@
 """The two modules that SUPIR adds to SDXL's network.
 
 Written from the description of the method: Yu F et al. Scaling Up to Excellence: Practicing Model
-Scaling for Photo-Realistic Image Restoration In the Wild. CVPR 2024. doi:10.1109/CVPR52733.2024.02425
+Scaling for Photo-Realistic Image Restoration In the Wild. CVPR 2024.
+doi:10.1109/CVPR52733.2024.02425
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ HEAD = 64
 """Width of an attention head in `CrossInject`, whatever that of the network is."""
 
 
-class ZeroSFT(nn.Module):
+class ZeroSFT(nn.Module):  # type: ignore[misc]
     """Scale and shift the decoder's feature maps by what the control network saw.
 
     Parameters
@@ -71,7 +72,7 @@ class ZeroSFT(nn.Module):
         return told * strength + plain * (1 - strength)
 
 
-class CrossInject(nn.Module):
+class CrossInject(nn.Module):  # type: ignore[misc]
     """Let every position of the decoder attend to every position of a control state.
 
     Parameters

@@ -37,7 +37,7 @@ class Conditioning:
         return Conditioning(self.context.to(device, dtype), self.vector.to(device, dtype))
 
 
-class Network(nn.Module):
+class Network(nn.Module):  # type: ignore[misc]
     """SDXL's network, a control network and the adapters between them. Stateless when called.
 
     Parameters

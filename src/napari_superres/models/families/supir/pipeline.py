@@ -1,0 +1,219 @@
+"""From a plane to its restored, finer plane."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from napari_superres.models.families.supir.colour import FIXES
+from napari_superres.models.families.supir.denoising import Guidance, WordGuided, lay_tiles
+from napari_superres.models.families.supir.samplers import SAMPLERS, Course
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor, nn
+
+    from napari_superres.models.families.supir.autoencoder import DoubleAutoencoder
+    from napari_superres.models.families.supir.network import Conditioning, Network
+    from napari_superres.models.families.supir.settings import Settings
+    from napari_superres.models.noise import PlaneNoise
+
+MULTIPLE = 64
+"""The network works on images whose sides are multiples of this."""
+
+LONGEST = 4
+"""Small planes are enlarged until their long side has this many times the smallest short side."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """SUPIR on a device.
+
+    Parameters
+    ----------
+    network : Network
+    autoencoder : DoubleAutoencoder
+    settings : Settings
+    device : torch.device
+    factor, latent : int
+        Pixels along an edge of a latent, and its channels.
+    words : callable
+        From a text to its conditioning.
+    """
+
+    network: Network
+    autoencoder: DoubleAutoencoder
+    settings: Settings
+    device: torch.device
+    factor: int
+    latent: int
+    words: Callable[[str], Conditioning]
+
+    def restore(
+        self,
+        plane: Tensor,
+        scale: int,
+        noise: PlaneNoise,
+        origin: tuple[int, int] = (0, 0),
+        describe: Callable[[Tensor], str] | None = None,
+    ) -> Tensor:
+        """Return a plane `scale` times finer.
+
+        Parameters
+        ----------
+        plane : Tensor, shape (3, y, x), float32
+            Between 0 and 1.
+        scale : int
+        noise : PlaneNoise
+            Where all random numbers come from.
+        origin : (int, int)
+            Where the plane's first pixel lies in a larger plane, in pixels along y and x.
+        describe : callable, optional
+            From the picture of stage 1, shape (1, 3, y, x) between -1 and 1, to words that go
+            before the prompt.
+
+        Returns
+        -------
+        Tensor, shape (3, scale * y, scale * x), float32
+            About between 0 and 1, not clipped; on the CPU.
+
+        Raises
+        ------
+        Cancelled
+            Between two calls of the network, if whoever listens to `tick` wants it.
+        """
+        height, width = plane.shape[1:]
+        size = working_size(height, width, scale, self.settings.smallest)
+        image = resize(plane[None] * 2 - 1, size).clamp(-1, 1).to(self.device)
+        draw = self._drawing(noise, _scaled(origin, (height, width), size, self.factor), size)
+        hint, picture, centre = self._first_stage(image, draw, describe is not None)
+        text = describe(picture) if describe is not None and picture is not None else ""
+        latent = self._sample(hint, centre, draw, text)
+        with self._at_work(self.autoencoder):
+            result = self.autoencoder.decode(latent)
+        reference = image if picture is None or self.settings.reference == "input" else picture
+        if self.settings.colour in FIXES:
+            result = FIXES[self.settings.colour](result, reference)
+        result = resize(result.cpu(), (scale * height, scale * width))
+        return (result[0] + 1) / 2
+
+    def _first_stage(
+        self, image: Tensor, draw: Callable[[str, int], Tensor], described: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return hint, picture and centre; what the settings do not need is not computed."""
+        settings = self.settings
+        with self._at_work(self.autoencoder):
+            hint = self.autoencoder.hint(image)
+            if settings.restoration <= 0 and settings.reference == "input" and not described:
+                return hint, None, None
+            picture = self.autoencoder.decode(hint)
+            centre = self.autoencoder.sample(picture, draw("posterior", 0))
+        return hint, picture, centre
+
+    def _sample(
+        self,
+        hint: Tensor,
+        centre: Tensor | None,
+        draw: Callable[[str, int], Tensor],
+        text: str,
+    ) -> Tensor:
+        settings = self.settings
+        height, width = hint.shape[-2:]
+        denoise = WordGuided(
+            self.network,
+            hint,
+            # Nothing between caption and prompt, as in the original.
+            self.words(text + settings.positive),
+            self.words(settings.negative),
+            Guidance(settings.guidance, settings.guidance_start),
+            lay_tiles(height, width, settings.latent_tile, settings.latent_stride),
+            settings.steps,
+        )
+        course = Course(
+            steps=settings.steps,
+            churn=settings.churn,
+            churn_noise=settings.churn_noise,
+            control=settings.control,
+            control_start=settings.control_start,
+            restoration=settings.restoration,
+            eta=settings.eta,
+        )
+        sampler = SAMPLERS[settings.sampler]
+        with self._at_work(self.network):
+            return sampler(
+                draw("start", 0), denoise, lambda step: draw("churn", step), course, centre
+            )
+
+    def _drawing(
+        self, noise: PlaneNoise, origin: tuple[int, int], size: tuple[int, int]
+    ) -> Callable[[str, int], Tensor]:
+        """Return a function that draws the noise of all latents for a purpose and a step."""
+        rows, columns = (
+            slice(start, start + length // self.factor)
+            for start, length in zip(origin, size, strict=True)
+        )
+
+        def draw(purpose: str, step: int) -> Tensor:
+            values = noise.window(purpose, step, self.latent, rows, columns)
+            return torch.from_numpy(values)[None].to(self.device)
+
+        return draw
+
+    @contextmanager
+    def _at_work(self, part: nn.Module) -> Iterator[None]:
+        """Keep a part on the device only while it is used, if it waits in main memory."""
+        waits = self.settings.offload == "parts" or (
+            self.settings.offload == "layers" and part is self.autoencoder
+        )
+        if waits:
+            part.to(self.device)
+        try:
+            yield
+        finally:
+            if waits:
+                part.to("cpu")
+
+
+def working_size(height: int, width: int, scale: int, smallest: int) -> tuple[int, int]:
+    """Return the size in which the network sees a plane.
+
+    `scale` times the plane, or as much larger as its short side needs to have `smallest` pixels;
+    rounded to multiples of 64.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the plane.
+    scale : int
+    smallest : int
+        The length of the short side for which SDXL was trained.
+    """
+    most = LONGEST * smallest / max(height, width)
+    ratio = max(scale, min(smallest / min(height, width), most))
+    y, x = (max(1, round(length * ratio / MULTIPLE)) * MULTIPLE for length in (height, width))
+    return y, x
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return an image (n, c, y, x) in another size, by cubic convolution without aliases."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return functional.interpolate(
+        image, size=size, mode="bicubic", align_corners=False, antialias=True
+    )
+
+
+def _scaled(
+    origin: tuple[int, int], plane: tuple[int, int], size: tuple[int, int], factor: int
+) -> tuple[int, int]:
+    """Return a place in latents from one in pixels of a plane that is seen in another size."""
+    y, x = (
+        start * to // (length * factor)
+        for start, length, to in zip(origin, plane, size, strict=True)
+    )
+    return y, x
