@@ -176,9 +176,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     )
     count = stored[0] if letters[0] == "c" else 1
     return Image(
-        data=da.from_array(
-            array, chunks=-1, fancy=False, meta=np.empty((0,) * len(stored), picture.dtype)
-        ),
+        data=da.from_array(array, chunks=-1, meta=np.empty((0,) * len(stored), picture.dtype)),
         axes=letters,
         channels=_channels(picture)[:count] if count > 1 else (),
         name=name,

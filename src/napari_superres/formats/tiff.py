@@ -52,12 +52,12 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     index = open_index(real)
     found = _chosen(index, series, level)
     name = _name(index, series)
-    order = order_axes(found, axes, name)
+    order = order_axes(found, axes, real)
     arrays = [
         apply_order(lazy_pixels(index, series, n, samples_first=order.samples_first), order)
         for n in range(level, len(found.levels))
     ]
-    check_axes(order.final, arrays[0].shape, name)
+    check_axes(order.final, arrays[0].shape, real)
     facts = gather_facts(index, series)
     pixel_size, translation = _placed(facts, found, level, order.final)
     return Image(

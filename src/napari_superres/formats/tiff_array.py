@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 
 from napari_superres.errors import UnreadableError
-from napari_superres.formats.regions import as_ranges
+from napari_superres.formats.regions import as_indices
 from napari_superres.formats.tiff_index import TiffIndex, open_index
 from napari_superres.formats.tiff_levels import OpenFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CHUNK = 1024
 """Edge of a dask chunk in pixels, where the file has no opinion: 2 MB of 16-bit pixels."""
@@ -20,8 +23,8 @@ _CHUNK = 1024
 _LARGEST_CHUNK = 4 * _CHUNK**2
 """Pixels of a chunk where strips are as wide as the plane."""
 
-_MOST_CHUNKS = 4096
-"""Chunks along one axis. A header may claim any size, and dask lists the chunks of an axis."""
+_MOST_CHUNKS = 256
+"""Chunks along y or x. A header may claim any size, and dask goes through the chunks one by one."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class TiffArray:
 
         Parameters
         ----------
-        key : int, slice, Ellipsis, or a tuple of them
+        key : int, slice, Ellipsis, list of int, or a tuple of them
             As for a numpy array.
 
         Returns
@@ -89,19 +92,19 @@ class TiffArray:
         UnreadableError
             If the file is damaged there, or is no longer the one that was opened.
         """
-        ranges, dropped = as_ranges(key, self.shape)
-        out = np.empty([len(r) for r in ranges], self.dtype)
+        wanted, dropped = as_indices(key, self.shape)
+        out = np.empty([len(indices) for indices in wanted], self.dtype)
         if out.size:
-            self._fill(out, ranges)
+            self._fill(out, wanted)
         return np.asarray(out[tuple(0 if drop else slice(None) for drop in dropped)])
 
-    def _fill(self, out: np.ndarray, ranges: list[range]) -> None:
+    def _fill(self, out: np.ndarray, wanted: list[Sequence[int]]) -> None:
         level = self._index().series[self.series].levels[self.level]
         has_samples = level.geometry.samples > 1
         at = self.ndim - 3 if has_samples and self.samples_first else self.ndim - 1
-        samples = ranges[at] if has_samples else range(1)
+        samples = wanted[at] if has_samples else range(1)
         others = [i for i in range(self.ndim) if not (has_samples and i == at)]
-        lead, (ys, xs) = [ranges[i] for i in others[:-2]], [ranges[i] for i in others[-2:]]
+        lead, (ys, xs) = [wanted[i] for i in others[:-2]], [wanted[i] for i in others[-2:]]
         lead_shape = [self.shape[i] for i in others[:-2]]
         # (..., y, x, sample), a view of `out` whatever its order
         view = np.moveaxis(out, at, -1) if has_samples else out[..., None]
@@ -168,7 +171,6 @@ def lazy_pixels(index: TiffIndex, series: int, level: int, *, samples_first: boo
     return da.from_array(
         array,
         chunks=chunks,
-        fancy=False,
         asarray=False,
         meta=np.empty((0,) * len(shape), g.dtype),
     )

@@ -32,7 +32,7 @@ from napari_superres.formats.tiff_levels import BROKEN
 from napari_superres.formats.tiff_series import AGAIN, TOGETHER, Series, build_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _UNREADABLE = (*BROKEN, OSError, AttributeError, AssertionError, struct.error, MemoryError)
 """What tifffile raises on headers that make no sense."""
@@ -112,6 +112,7 @@ def _look(path: str, state: os.stat_result) -> TiffIndex:
     chain = follow_chain(path)
     warnings: list[str] = []
     ome: Ome | None = None
+    main = path
     flags: dict[str, bool] = {}
     with _understood(path), tifffile.TiffFile(path) as tif:
         description = tif.pages[0].description
@@ -119,17 +120,19 @@ def _look(path: str, state: os.stat_result) -> TiffIndex:
         # Micro-Manager writes a format of its own beside OME-XML; the standard one counts.
         flags["is_mmstack"] = False
         try:
-            ome = _checked_ome(path, description)
+            ome, main = _checked_ome(path, description)
         except OmeXmlError as error:
             warnings.append(f"OME metadata unreadable: {error}.")
             flags["is_ome"] = False
-    external = ome.text if ome and ome.text != description else None
-    with _understood(path), tifffile.TiffFile(path, omexml=external, **flags) as tif:
+    external = ome.text if ome and main == path and ome.text != description else None
+    main_state = state if main == path else os.stat(main)
+    with _understood(main), tifffile.TiffFile(main, omexml=external, **flags) as tif:
         imagej = dict(tif.imagej_metadata or {}) if tif.is_imagej else {}
-        series = tuple(build_series(path, state, found) for found in tif.series)
+        shaped = [noted.get("shape", ()) for noted in tif.shaped_metadata or ()]
+        series = tuple(build_series(main, main_state, found) for found in tif.series)
     if not series:
         raise UnreadableError(f"'{path}' holds no image that can be read.", AGAIN)
-    _check_declared(path, series[0], ome, imagej)
+    _check_declared(path, series[0], ome, imagej, shaped)
     if chain.problem:
         if series[0].kind not in ("ome", "imagej", "shaped"):
             raise UnreadableError(
@@ -140,20 +143,25 @@ def _look(path: str, state: os.stat_result) -> TiffIndex:
     return TiffIndex(path, state.st_size, state.st_mtime_ns, series, ome, imagej, tuple(warnings))
 
 
-def _checked_ome(path: str, description: str) -> Ome:
-    """Return the OME-XML of a file, from wherever it is, after looking at the names in it."""
+def _checked_ome(path: str, description: str) -> tuple[Ome, str]:
+    """Return the OME-XML of a file and the TIFF to start from, after a look at the names in it.
+
+    A file of a data set may hold no more than a pointer to where its metadata are: another TIFF,
+    or a text of its own.
+    """
     ome = parse_ome(description)
     names = (*ome.file_names, *(() if ome.metadata_file is None else (ome.metadata_file,)))
     _check_names(path, names)
     if ome.metadata_file is None:
-        return ome
+        return ome, path
     companion = os.path.join(os.path.dirname(path), ome.metadata_file)
     if not os.path.isfile(companion):
         raise UnreadableError(
             f"The metadata of '{path}' are in '{ome.metadata_file}', which is not beside it.",
             "Put that file into the same folder.",
         )
-    if companion.lower().endswith((".tif", ".tiff")):
+    is_tiff = companion.lower().endswith((".tif", ".tiff", ".btf"))
+    if is_tiff:
         with _understood(companion), tifffile.TiffFile(companion) as tif:
             text = tif.pages[0].description
     else:
@@ -163,7 +171,7 @@ def _checked_ome(path: str, description: str) -> Ome:
     _check_names(path, full.file_names)
     if full.metadata_file is not None:
         raise OmeXmlError(f"'{ome.metadata_file}' points to '{full.metadata_file}' in turn")
-    return full
+    return full, os.path.realpath(companion) if is_tiff else path
 
 
 def _check_names(path: str, names: tuple[str, ...]) -> None:
@@ -175,7 +183,13 @@ def _check_names(path: str, names: tuple[str, ...]) -> None:
             )
 
 
-def _check_declared(path: str, first: Series, ome: Ome | None, imagej: Mapping[str, Any]) -> None:
+def _check_declared(
+    path: str,
+    first: Series,
+    ome: Ome | None,
+    imagej: Mapping[str, Any],
+    shaped: Sequence[Sequence[int]],
+) -> None:
     """Compare the number of planes that the metadata declare with what was found."""
     if ome is not None and first.kind != "ome":
         raise UnreadableError(
@@ -183,14 +197,24 @@ def _check_declared(path: str, first: Series, ome: Ome | None, imagej: Mapping[s
             "are not where they say.",
             TOGETHER,
         )
+    declared = 1
     if ome is None and imagej:
         declared = math.prod(int(imagej.get(key, 1)) for key in ("channels", "slices", "frames"))
         declared = declared if declared > 1 else int(imagej.get("images", 1))
-        found = math.prod(n for a, n in zip(first.axes, first.shape, strict=True) if a not in "yx")
-        if found < declared:
-            raise UnreadableError(
-                f"'{path}' declares {declared} planes, but only {found} of them are there.", AGAIN
-            )
+    elif ome is None and shaped:
+        plane = [n for a, n in zip(first.axes, first.shape, strict=True) if a in "yxs"]
+        # A shape that ends in another plane was left behind by a program that changed the picture.
+        if list(shaped[0][-len(plane) :]) == plane:
+            declared = math.prod(shaped[0][: -len(plane)])
+    found = math.prod(
+        n
+        for a, n in zip(first.axes, first.shape, strict=True)
+        if a not in ("yx" if imagej else "yxs")
+    )
+    if found < declared:
+        raise UnreadableError(
+            f"'{path}' declares {declared} planes, but only {found} of them are there.", AGAIN
+        )
 
 
 @contextmanager

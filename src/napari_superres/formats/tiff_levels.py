@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -47,15 +48,19 @@ class OpenFiles(ExitStack):
             if path not in self._open:
                 self._open[path] = self.enter_context(open(path, "rb", buffering=0))  # noqa: SIM115
             file = self._open[path]
+            if offset + count > os.fstat(file.fileno()).st_size:
+                raise UnreadableError(
+                    f"'{path}' is truncated: it ends before byte {offset + count:,}.",
+                    "Copy it again from where it was recorded.",
+                )
             file.seek(offset)
             data = file.read(count)
-        except (OSError, OverflowError, MemoryError) as error:
+        except OSError as error:
+            if isinstance(error, UnreadableError):
+                raise
             raise UnreadableError(f"'{path}' cannot be read: {error}.") from error
         if len(data) < count:
-            raise UnreadableError(
-                f"'{path}' is truncated: it ends before byte {offset + count:,}.",
-                "Copy it again from where it was recorded.",
-            )
+            raise UnreadableError(f"'{path}' cannot be read: {len(data)} of {count} bytes came.")
         return data
 
 

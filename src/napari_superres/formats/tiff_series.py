@@ -150,7 +150,7 @@ def _level(path: str, state: os.stat_result, found: tifffile.TiffPageSeries) -> 
     pages = _pages(found, planes // per_page)
     if pages is None:
         return None
-    sizes = {path: state.st_size}
+    files = _Files()
     tile = (
         (int(key.tiledepth), int(key.tilelength), int(key.tilewidth))
         if key.is_tiled
@@ -158,7 +158,7 @@ def _level(path: str, state: os.stat_result, found: tifffile.TiffPageSeries) -> 
     )
     return SegmentedLevel(
         geometry,
-        tuple(_page(page, sizes) for page in pages),
+        tuple(_page(page, files) for page in pages),
         depth,
         tile,
         key.nodata,
@@ -181,13 +181,24 @@ def _pages(found: tifffile.TiffPageSeries, count: int) -> list[Any] | None:
     return pages
 
 
-def _page(page: Any, sizes: dict[str, int]) -> Page:
-    path = os.path.realpath(page.parent.filehandle.path)
-    if path not in sizes:
-        sizes[path] = os.path.getsize(path)
+class _Files:
+    """Real paths and sizes of the files of a data set, looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, int]] = {}
+
+    def find(self, path: str) -> tuple[str, int]:
+        if path not in self._known:
+            real = os.path.realpath(path)
+            self._known[path] = real, os.path.getsize(real)
+        return self._known[path]
+
+
+def _page(page: Any, files: _Files) -> Page:
+    path, size = files.find(page.parent.filehandle.path)
     key = page.keyframe
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
-    _check_extent(path, offsets, counts, sizes[path])
+    _check_extent(path, offsets, counts, size)
     is_jpeg = int(key.compression) in _JPEG
     options = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader} if is_jpeg else {}
     return Page(path, offsets, counts, key.decode, options)

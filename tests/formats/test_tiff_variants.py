@@ -1,0 +1,124 @@
+"""Every kind of TIFF reads pixel for pixel, in any region, from several threads."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_superres.formats import read
+from tests.formats.tiff_files import (
+    VARIANTS,
+    Variant,
+    as_image_order,
+    picture,
+    write_multi_file_ome,
+    write_pyramid,
+)
+from tests.strategies import regions
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
+def test_every_variant_reads_pixel_for_pixel_with_threads(variant: Variant, tmp_path: Path) -> None:
+    """A pixel of somebody's measurement changes between the file and the model."""
+    path, pixels = variant.make(tmp_path)
+    image = read(path, axes=variant.axes if variant.asked else None)
+    assert image.axes == variant.axes
+    got = image.data.compute(scheduler="threads", num_workers=4)
+    np.testing.assert_array_equal(got, as_image_order(pixels, variant))
+    assert got.dtype == np.dtype(variant.dtype)
+    assert got.dtype.isnative
+    assert image.is_labels == (variant.dtype == "bool")
+
+
+@functools.cache
+def _open(number: int) -> tuple[object, np.ndarray]:
+    """Return the lazy array behind a variant, and its pixels. The file stays for the session."""
+    folder = Path(tempfile.mkdtemp(prefix="tiff-variants-"))
+    variant = VARIANTS[number]
+    path, pixels = variant.make(folder)
+    image = read(path, axes=variant.axes if variant.asked else None)
+    return image.data, as_image_order(pixels, variant)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), number=st.integers(0, len(VARIANTS) - 1))
+def test_a_region_is_the_region_of_the_whole(data: st.DataObject, number: int) -> None:
+    """A crop in the viewer shows other pixels than the file has there."""
+    lazy, pixels = _open(number)
+    region = data.draw(regions(pixels.shape))
+    np.testing.assert_array_equal(lazy[region].compute(), pixels[region])  # type: ignore[index]
+
+
+def test_a_pyramid_in_subifds_becomes_levels(tmp_path: Path) -> None:
+    """A viewer has to compute the overview of a large image from its finest level."""
+    levels = write_pyramid(tmp_path / "a.ome.tif")
+    image = read(tmp_path / "a.ome.tif")
+    assert [level.shape for level in image.levels] == [level.shape for level in levels[1:]]
+    for lazy, pixels in zip((image.data, *image.levels), levels, strict=True):
+        np.testing.assert_array_equal(lazy.compute(), pixels)
+
+
+def test_a_coarser_level_lies_over_the_finest(tmp_path: Path) -> None:
+    """An image opened at level 1 is drawn half a pixel beside itself."""
+    write_pyramid(tmp_path / "a.ome.tif")
+    image = read(tmp_path / "a.ome.tif", level=1)
+    assert image.shape == (2, 128, 100)
+    assert image.pixel_size == (1.0, 0.4, 0.2)
+    assert image.translation == (0.0, 0.1, 0.05)  # half of the difference of the pixel sizes
+    assert len(image.levels) == 1
+
+
+def test_several_series_are_chosen_by_number(tmp_path: Path) -> None:
+    """The second position of an experiment cannot be opened."""
+    first, second = picture((3, 40, 50), "uint16"), picture((2, 30, 20), "uint8")
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tif:
+        for pixels, axes in ((first, "ZYX"), (second, "CYX")):
+            tif.write(pixels, photometric="minisblack", metadata={"axes": axes, "Name": axes})
+    path = tmp_path / "a.ome.tif"
+    np.testing.assert_array_equal(read(path).data.compute(), first)
+    other = read(path, series=1)
+    np.testing.assert_array_equal(other.data.compute(), second)
+    assert (other.axes, other.name, other.source["series"]) == ("cyx", "a [CYX]", 1)
+
+
+def test_an_ome_stack_over_several_files_is_one_image(tmp_path: Path) -> None:
+    """A data set with one file a plane opens as one plane, or with planes of zeros."""
+    path, pixels = write_multi_file_ome(tmp_path)
+    image = read(path)
+    assert image.axes == "zyx"
+    np.testing.assert_array_equal(image.data.compute(), pixels)
+
+
+def test_metadata_in_another_file_are_found(tmp_path: Path) -> None:
+    """The second file of a multi-file data set cannot be opened by itself."""
+    path, pixels = write_multi_file_ome(tmp_path)
+    pointer = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<BinaryOnly MetadataFile="{path.name}" UUID="urn:uuid:0"/></OME>'
+    )
+    other = tmp_path / "plane1.ome.tif"
+    tifffile.imwrite(other, pixels[1], description=pointer, metadata=None, ome=False)
+    np.testing.assert_array_equal(read(other).data.compute(), pixels)
+
+
+def test_an_imagej_stack_beyond_four_gigabytes_has_one_directory(tmp_path: Path) -> None:
+    """Large ImageJ stacks, which list their first plane only, open as that one plane."""
+    pixels = picture((5, 30, 40), "uint16").astype(">u2")
+    tifffile.imwrite(
+        tmp_path / "one.tif", pixels[0], byteorder=">", metadata=None,
+        description="ImageJ=1.54f\nimages=5\nslices=5\nunit=micron\nspacing=0.5\n",
+    )  # fmt: skip
+    with tifffile.TiffFile(tmp_path / "one.tif") as tif:
+        assert tif.pages[0].dataoffsets[0] + pixels[0].nbytes == tif.filehandle.size
+    with open(tmp_path / "one.tif", "ab") as file:
+        file.write(pixels[1:].tobytes())
+    image = read(tmp_path / "one.tif")
+    assert image.axes == "zyx"
+    np.testing.assert_array_equal(image.data.compute(), pixels)
