@@ -6,9 +6,11 @@ import json
 import os
 import pickle
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
@@ -24,16 +26,13 @@ from tests.formats.zarr_files import make_image, ramp
 def sharded(folder: Path) -> Path:
     """Write a shard as a job does, and return the image's folder."""
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 4000, (700, 600)).astype(np.uint16)
-    import dask.array as da
-
+    pixels = rng.integers(0, 4000, (260, 300)).astype(np.uint16)
     image = Image(da.from_array(pixels), "yx")
     layout = layout_for(image)
     root = folder / "a.ome.zarr"
     create(root, layout)
     write_block(root, layout, 0, (0, 0), pixels, folder)
     write_block(root, layout, 1, (0, 0), pixels[::2, ::2], folder)
-    write_block(root, layout, 2, (0, 0), pixels[::4, ::4], folder)
     commit(root, layout, image)
     return root
 
@@ -52,17 +51,18 @@ def test_every_flipped_bit_in_a_shard_is_found(tmp_path: Path) -> None:
     root = sharded(tmp_path)
     shard = root / "0" / "c" / "0" / "0"
     good = shard.read_bytes()
-    whole = open_image(str(root)).data.compute()
+    data = open_image(str(root)).data
+    whole = data.compute()
     dice = random.Random(0)
     for _ in range(200):
         bad = bytearray(good)
         bad[dice.randrange(len(bad))] ^= 1 << dice.randrange(8)
         shard.write_bytes(bad)
-        text = message(open_image(str(root)).data.compute)
+        text = message(data.compute)
         assert str(shard) in text
         assert "damaged" in text
     shard.write_bytes(good)
-    np.testing.assert_array_equal(open_image(str(root)).data.compute(), whole)
+    np.testing.assert_array_equal(data.compute(), whole)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.999])
@@ -76,11 +76,11 @@ def test_a_truncated_shard_is_named(tmp_path: Path, share: float) -> None:
 
 def test_only_the_damaged_chunk_is_lost(tmp_path: Path) -> None:
     """One bad chunk of a weekend's data must not take the others with it."""
-    root = make_image(tmp_path / "a", [ramp((64, 64))], "yx", chunks=(32, 32), version="0.4")
-    (root / "0" / "1" / "0").write_bytes(b"rubbish")
+    root = make_image(tmp_path / "a", [ramp((2, 64, 64))], chunks=(1, 32, 32), version="0.4")
+    (root / "0" / "1" / "0" / "1").write_bytes(b"rubbish")
     image = open_image(str(root))
-    np.testing.assert_array_equal(image.data[:32].compute(), ramp((64, 64))[:32])
-    assert str(Path("0", "1", "0")) in message(image.data.compute)
+    np.testing.assert_array_equal(image.data[0].compute(), ramp((2, 64, 64))[0])
+    assert str(Path("0", "1", "0", "1")) in message(image.data.compute)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
 def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path, dtype: str) -> None:
     """Half of a complex number would be lost without a word."""
     kind = np.dtype(dtype)
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(Warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr's, about types outside of the specification
         zarr.create_array(tmp_path / "a", shape=(8, 10), dtype=kind, zarr_format=2)
     assert str(tmp_path) in message(lambda: open_image(str(tmp_path / "a")), InputError)
 

@@ -75,7 +75,7 @@ def test_sharded_arrays_are_read_in_large_pieces(tmp_path: Path) -> None:
 def test_chunks_of_many_planes_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Light-sheet files have cubes as chunks: a z-stack must not cost sixteen times its decoding."""
+    """Light-sheet files have cubes as chunks: a z-stack must not decode each 16 times."""
     pixels = ramp((16, 64, 64))
     make_image(tmp_path / "cubes", [pixels], chunks=(16, 32, 32))
     image = open_image(str(tmp_path / "cubes"))
@@ -136,7 +136,10 @@ def test_both_transformations_are_applied_in_order(tmp_path: Path) -> None:
     """The multiscale's own transformation comes after the dataset's."""
     root = make_image(
         tmp_path / "a", [ramp((8, 10))], "yx", scales=[[0.5, 0.25]], translations=[[1.0, 2.0]],
-        outer=[{"type": "scale", "scale": [2, 4]}, {"type": "translation", "translation": [10, 20]}],
+        outer=[
+            {"type": "scale", "scale": [2, 4]},
+            {"type": "translation", "translation": [10, 20]},
+        ],
     )  # fmt: skip
     image = open_image(str(root))
     assert image.pixel_size == (1.0, 1.0)
@@ -209,7 +212,7 @@ class TestPlainArrays:
     def test_more_dimensions_are_not_guessed(self, tmp_path: Path, zarr_format: Any) -> None:
         """Time taken for depth, or channels for planes, gives a wrong result without an error."""
         zarr.create_array(tmp_path / "a", data=ramp((3, 8, 10)), zarr_format=zarr_format)
-        with pytest.raises(AxesError, match="3 x 8 x 10.*axes='zyx'"):
+        with pytest.raises(AxesError, match=r"3 x 8 x 10.*axes='zyx'"):
             open_image(str(tmp_path / "a"))
         assert open_image(str(tmp_path / "a"), axes="tyx").axes == "tyx"
         with pytest.raises(AxesError):

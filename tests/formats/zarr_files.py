@@ -39,9 +39,9 @@ def make_image(
     group = zarr.open_group(root, mode="w", zarr_format=3 if v3 else 2)
     datasets = []
     for i, pixels in enumerate(levels):
-        options: dict[str, Any] = {} if v3 else {
-            "chunk_key_encoding": {"name": "v2", "separator": "/"}
-        }
+        options: dict[str, Any] = (
+            {} if v3 else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        )
         array = group.create_array(
             str(i), shape=pixels.shape, dtype=pixels.dtype, shards=shards,
             chunks=chunks or "auto", **options,

@@ -182,7 +182,8 @@ def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
 
 def _dataset_paths(node: Node, multiscale: Any) -> list[str]:
     datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
-    if not isinstance(datasets, list) or not all(isinstance(d, dict) for d in datasets):
+    listed = isinstance(datasets, list) and all(isinstance(d, dict) for d in datasets)
+    if not listed or not datasets:
         raise UnreadableError(f"The multiscales metadata of '{node.where}' lists no datasets.")
     own = f"{node.path}/" if node.path else ""
     root = join(node.root, node.path)

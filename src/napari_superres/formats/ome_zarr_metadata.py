@@ -173,7 +173,10 @@ def _axes(
         if not is_known(unit):
             warnings.append(f"The unit '{unit}' of axis '{axis.get('name')}' is not known.")
         units.append(unit)
-    return parse_axis_names([axis.get("name") for axis in described]), tuple(units)
+    letters = parse_axis_names([axis.get("name") for axis in described])
+    if len(set(letters)) < len(letters):
+        raise UnreadableError(f"'{where}' names an axis twice: '{letters}'.")
+    return letters, tuple(units)
 
 
 def _transform(steps: object, ndim: int, where: str) -> tuple[Numbers, Numbers]:
