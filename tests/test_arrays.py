@@ -9,7 +9,7 @@ import xarray as xr
 import zarr
 
 import napari_superres as sr
-from napari_superres.errors import AxesError, InputError, SettingError
+from napari_superres.errors import AxesError, InputError, ResourceError, SettingError
 from napari_superres.image import Channel, Image
 
 
@@ -138,6 +138,13 @@ def test_integers_clip_instead_of_wrapping() -> None:
     result = sr.upscale(values, "lanczos", scale=4).astype(int)
     assert result[30:34, 30:34].min() > 200
     assert result[:8, :8].max() < 30
+
+
+def test_a_result_larger_than_memory_is_refused_before_it_is_begun() -> None:
+    """A numpy result has to fit; the computer must not freeze to find out."""
+    huge = np.broadcast_to(np.uint8(1), (400_000, 400_000))
+    with pytest.raises(ResourceError, match="Give a dask array to stay lazy"):
+        sr.upscale(huge, "lanczos", scale=4)
 
 
 class TestSelections:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_superres.errors import AxesError, InputError
 from napari_superres.image import Image
+from napari_superres.resources import check_memory
 
 
 def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
@@ -104,11 +105,19 @@ def like(x: Any, image: Image, result: Image) -> Any:
     kind = type(x).__module__.partition(".")[0]
     if kind == "xarray":
         return _as_xarray(x, image, result)
-    return _computed(result.data) if isinstance(x, np.ndarray) else result.data
+    return _computed(result) if isinstance(x, np.ndarray) else result.data
 
 
-def _computed(data: da.Array) -> np.ndarray:
-    return np.asarray(data.compute(scheduler="threads", num_workers=os.cpu_count()))
+def _computed(result: Image) -> np.ndarray:
+    workers = os.cpu_count() or 1
+    task_bytes = result.plan.task_bytes if result.plan else 0
+    check_memory(
+        # dask holds the blocks and the whole at the end.
+        2 * result.data.nbytes + task_bytes * workers,
+        f"The result of '{result.name}'",
+        "Give a dask array to stay lazy, or write it to a file block by block.",
+    )
+    return np.asarray(result.data.compute(scheduler="threads", num_workers=workers))
 
 
 def _as_xarray(x: Any, image: Image, result: Image) -> Any:
@@ -123,7 +132,7 @@ def _as_xarray(x: Any, image: Image, result: Image) -> Any:
             coords[name] = coord
         elif coord.ndim == 1 and coord.dtype.kind in "iuf":
             coords[name] = (coord.dims, _finer_centres(coord.values, scale))
-    data = result.data if lazy else _computed(result.data)
+    data = result.data if lazy else _computed(result)
     attrs = {**x.attrs, "superres": dict(result.history[-1])}
     return type(x)(data, dims=x.dims, coords=coords, name=x.name, attrs=attrs)
 

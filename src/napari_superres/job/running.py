@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job.destination import check_destination, check_space, destination
 from napari_superres.job.execution import Job
 from napari_superres.job.finish import sweep_leftover
+from napari_superres.resources import check_memory
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
@@ -121,6 +122,13 @@ def run(
     check_destination(target, image, overwrite=overwrite)
     if not target.manifest.exists():
         check_space(target, layout.nbytes)
+    if image.plan is not None and executor is None:
+        at_once = workers or os.cpu_count() or 1
+        check_memory(
+            image.plan.task_bytes * at_once,
+            f"Computing {at_once} blocks of '{image.name}' at a time",
+            "Use fewer workers, or a smaller tile.",
+        )
     return Job(image, target, layout, overwrite).iterate(executor, workers)
 
 

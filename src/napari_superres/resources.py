@@ -1,0 +1,36 @@
+"""Refuse what does not fit in memory, before it is begun."""
+
+from __future__ import annotations
+
+import psutil
+
+from napari_superres.errors import ResourceError
+from napari_superres.plan import human_bytes
+
+SHARE = 0.8
+"""Part of the free memory that a run may plan for; the rest is for what else happens."""
+
+
+def check_memory(needed: float, what: str, hint: str) -> None:
+    """Refuse to begin what needs more memory than is free.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    what : str
+        What needs them, the subject of the message.
+    hint : str
+        What to do about it.
+
+    Raises
+    ------
+    ResourceError
+        If it does not fit.
+    """
+    free = psutil.virtual_memory().available
+    if needed > SHARE * free:
+        raise ResourceError(
+            f"{what} needs about {human_bytes(needed)} of memory, and {human_bytes(free)} are free.",
+            hint,
+        )
