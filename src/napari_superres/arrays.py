@@ -58,15 +58,28 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
             f"A {type(x).__name__} has no pixels.",
             "Give an Image, a numpy, dask or xarray array; open files with read(path).",
         )
-    data = x if isinstance(x, da.Array) else da.from_array(x, name=_identity(x))
+    data = x if isinstance(x, da.Array) else _lazy(x)
     if data.dtype.byteorder not in "=|":
         data = data.astype(data.dtype.newbyteorder("="))
     return Image(data, _axes(axes, data.ndim, rgb=rgb), name=name)
 
 
-def _identity(x: Any) -> bool | None:
-    # dask would read a large array only to give it a name; False takes a random one.
-    return False if isinstance(x, np.ndarray) else None
+class _View:
+    """A numpy array under another name: dask copies arrays that it knows."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self.values[key]
+
+
+def _lazy(x: Any) -> da.Array:
+    if not isinstance(x, np.ndarray):
+        return da.from_array(x)
+    # A random name, because naming an array by its content reads all of it.
+    return da.from_array(_View(x), name=False, meta=np.empty((0,) * x.ndim, x.dtype))
 
 
 def _axes(axes: str | None, ndim: int, *, rgb: bool) -> str:

@@ -31,6 +31,6 @@ def check_memory(needed: float, what: str, hint: str) -> None:
     free = psutil.virtual_memory().available
     if needed > SHARE * free:
         raise ResourceError(
-            f"{what} needs about {human_bytes(needed)} of memory, and {human_bytes(free)} are free.",
+            f"{what} needs about {human_bytes(needed)} of memory; {human_bytes(free)} are free.",
             hint,
         )
