@@ -1,0 +1,102 @@
+"""What ImageJ writes beside the pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_superres.formats import imagej, read
+from napari_superres.image import Channel
+from tests.formats.tiff_files import picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def save(path: Path, shape: tuple[int, ...], metadata: dict[str, Any], **options: Any) -> Path:
+    """Write a hyperstack as ImageJ does."""
+    tifffile.imwrite(path, picture(shape, "uint16"), imagej=True, metadata=metadata, **options)
+    return path
+
+
+def test_calibration_arrives(tmp_path: Path) -> None:
+    """A stack from Fiji has no pixel size, or its time step in pixels."""
+    path = save(
+        tmp_path / "a.tif",
+        (2, 3, 2, 20, 30),
+        {"axes": "TZCYX", "unit": "um", "spacing": 0.5, "finterval": 2.5},
+        resolution=(10, 5),  # pixels per micrometer along x and y
+    )
+    image = read(path)
+    assert image.pixel_size == pytest.approx((2.5, 0.5, 1.0, 0.2, 0.1))
+    assert image.units == ("second", "micrometer", None, "micrometer", "micrometer")
+    assert image.metadata["imagej"]["finterval"] == 2.5
+
+
+def test_pixels_are_no_unit(tmp_path: Path) -> None:
+    """A scale bar counts 'pixels' as if they were micrometers."""
+    path = save(tmp_path / "a.tif", (3, 20, 30), {"axes": "ZYX", "unit": "pixel", "spacing": 2})
+    image = read(path)
+    assert (image.pixel_size, image.units) == ((1.0, 1.0, 1.0), (None, None, None))
+
+
+def test_a_unit_of_its_own_for_z_counts() -> None:
+    """ImageJ 1.53 lets every axis have its own unit."""
+    sizes, units = imagej.calibration(
+        {"unit": "micron", "zunit": "nm", "spacing": -200}, (1000 / 65, 1000 / 65)
+    )
+    assert sizes == pytest.approx({"x": 0.065, "y": 0.065, "z": 200})
+    assert units == {"x": "micrometer", "y": "micrometer", "z": "nanometer"}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"unit": "micron"}, {}),  # no resolution tag
+        ({"unit": "micron", "spacing": "nan"}, {}),
+        ({"finterval": 0.0}, {}),
+        ({"finterval": "broken"}, {}),
+    ],
+)
+def test_calibration_that_makes_no_sense_is_left_out(
+    found: dict[str, Any], expected: dict[str, float]
+) -> None:
+    """A division by zero, or a pixel size of zero, which no viewer survives."""
+    assert imagej.calibration(found, (0.0, 0.0)) == (expected, {})
+
+
+def test_lookup_tables_are_colours_where_they_are_ramps() -> None:
+    """The 'fire' table of one channel makes the whole channel white, or red."""
+    ramp = np.linspace(0, 255, 256).astype(np.uint8)
+    green = np.stack([ramp * 0, ramp, ramp * 0])
+    fire = np.stack([ramp, ramp[::-1], ramp])
+    found = {"LUTs": [green, fire], "Ranges": (1.0, 9.0, 5.0, 5.0), "mode": "composite"}
+    assert imagej.channels(found, 2) == (
+        Channel("", "00FF00", (1.0, 9.0)),
+        Channel("", None, None),  # a range of nothing is no display range
+    )
+
+
+def test_labels_name_channels_only_where_they_are_channels(tmp_path: Path) -> None:
+    """Channels are called after the first z-slices."""
+    labels = {"Labels": ["DAPI", "GFP"]}
+    pair = read(save(tmp_path / "a.tif", (2, 20, 30), {"axes": "CYX", **labels}))
+    assert [channel.name for channel in pair.channels] == ["DAPI", "GFP"]
+    labels = {"Labels": ["1", "2", "3", "4"]}
+    stack = read(save(tmp_path / "b.tif", (2, 2, 20, 30), {"axes": "ZCYX", **labels}))
+    assert [channel.name for channel in stack.channels] == ["", ""]
+
+
+def test_what_is_handed_on_is_json() -> None:
+    """Metadata of ImageJ cannot be stored with a result."""
+    found = {
+        "Info": "text",
+        "images": 3,
+        "LUTs": [np.zeros((3, 256))],
+        "Overlays": b"",
+        "a": (1, 2),
+    }
+    assert imagej.as_json(found) == {"Info": "text", "images": 3, "a": [1, 2]}
