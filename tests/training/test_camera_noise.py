@@ -1,0 +1,64 @@
+"""Noise estimates follow the noise, and `denoise="auto"` tells grain from detail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_superres.models.camera_noise import Noise, measure_noise
+from napari_superres.training.camera import Camera
+from napari_superres.training.simulate import simulate
+
+KINDS = ("nuclei", "filaments", "membranes", "mitochondria", "tissue")
+
+
+@pytest.mark.parametrize("std", [0.5, 3.0, 40.0])
+def test_white_noise_is_measured(std: float) -> None:
+    """The plan states this number to the user."""
+    plane = 100 + std * np.random.default_rng(0).standard_normal((256, 256))
+    assert measure_noise([plane]).std == pytest.approx(std, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("photons", [100, 1000])
+def test_camera_noise_over_structure_is_measured_and_removed(kind: str, photons: float) -> None:
+    """Noisy images must be denoised without the user's asking."""
+    camera = Camera(photons=photons)
+    pair = simulate(kind, (192, 192), seed=4, scale=2, camera=camera, blur_sigma=0.6)
+    found = measure_noise([pair.source])
+    assert found.std == pytest.approx(pair.noise, rel=0.35)
+    assert found.denoise > 0.6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_detail_without_noise_is_kept(kind: str) -> None:
+    """A clean image must not lose its finest detail to a denoiser that nobody asked for."""
+    camera = Camera(photons=None, bits=None)
+    pair = simulate(kind, (192, 192), seed=4, scale=2, camera=camera, blur_sigma=0)
+    assert measure_noise([pair.source]).denoise < 0.4
+
+
+@given(gain=st.floats(0.01, 1000), offset=st.floats(-1000, 1000))
+@settings(max_examples=20, deadline=None)
+def test_gain_and_offset_change_nothing_but_the_unit(gain: float, offset: float) -> None:
+    """The choice must not depend on a camera's settings."""
+    plane = np.random.default_rng(1).gamma(2.0, 1.0, (64, 64))
+    plain, changed = measure_noise([plane]), measure_noise([gain * (plane + offset)])
+    assert changed.std == pytest.approx(gain * plain.std, rel=1e-6)
+    assert changed.denoise == pytest.approx(plain.denoise, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [[], [np.zeros((4, 4))], [np.full((64, 64), 7.0)], [np.full((64, 64), np.nan)]],
+)
+def test_nothing_to_measure_means_nothing_to_remove(windows: list[np.ndarray]) -> None:
+    """Tiny, constant and empty images must pass, and must not be changed by a guess."""
+    assert measure_noise(windows).denoise == 0
+
+
+def test_it_says_what_it_found() -> None:
+    """The user reads this before a long run."""
+    assert str(Noise(2.0, 10.0, 0.0)) == "noise 2, 20 % of the contrast; removing 100%"
