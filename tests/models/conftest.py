@@ -12,6 +12,8 @@ from napari_superres.models.families.realesrgan.architecture import Architecture
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.supir_tiny import Tiny
+
 COMPACT = Architecture("compact", samples=3, features=8, blocks=3, growth=0, scale=4)
 COMPACT_GRAY = Architecture("compact", samples=1, features=12, blocks=2, growth=0, scale=2)
 RRDB = Architecture("rrdb", samples=3, features=8, blocks=2, growth=4, scale=4)
@@ -53,3 +55,13 @@ def membranes(shared: Path) -> np.ndarray:
     pixels = tifffile.imread(shared / "real" / "hela-cells.tif").astype(np.float32)  # (y, x, c)
     low, high = pixels.min(axis=(0, 1)), pixels.max(axis=(0, 1))
     return np.ascontiguousarray(np.moveaxis((pixels - low) / (high - low), -1, 0)[None])
+
+
+@pytest.fixture(scope="session")
+def supir(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return tiny SUPIR and SDXL checkpoints; skips without the diffusion extra."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    from tests import supir_tiny
+
+    return supir_tiny.make(tmp_path_factory.mktemp("supir"))

@@ -114,7 +114,7 @@ def test_whole_image_is_the_network_as_published(name: str, size: tuple[int, int
 
 @given(st.data())
 @settings(max_examples=8, deadline=None)
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ["compact", "compact-gray", "rrdb", "rrdb-x2"])
 def test_tiled_equals_untiled_bit_for_bit(name: str, data: st.DataObject) -> None:
     """Else seams would show, and a crop would not be the crop of the whole."""
     engine = ENGINES[name]
