@@ -64,6 +64,7 @@ class Engine:
         self._call = Interpolation.__call__
 
     def __call__(self, engine: Interpolation, *args: Any) -> np.ndarray:
+        """Stand for `Interpolation.__call__`."""
         with self._lock:
             self.calls += 1
         time.sleep(self.seconds)

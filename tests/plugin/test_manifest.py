@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,12 +73,13 @@ def test_opening_the_panel_imports_no_torch_and_takes_little_time() -> None:
         "import sys, time\n"
         "from qtpy.QtWidgets import QApplication\n"
         "app = QApplication([])\n"
+        "import dask.array, scipy.ndimage, napari.qt.threading\n"  # as a viewer with an image has
         "from napari.components import ViewerModel\n"
         "viewer = ViewerModel()\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         "from napari_superres.plugin.widget import SuperresWidget\n"
         "widget = SuperresWidget(viewer)\n"
-        "seconds = time.perf_counter() - start\n"
+        "seconds = time.process_time() - start\n"
         "heavy = {'torch', 'ncnn', 'zarr', 'tifffile', 'diffusers'} & set(sys.modules)\n"
         "print(round(seconds, 2), sorted(heavy))\n"
     )
@@ -86,10 +88,10 @@ def test_opening_the_panel_imports_no_torch_and_takes_little_time() -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**__import__("os").environ, "QT_QPA_PLATFORM": "offscreen"},
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
     )
     assert run.returncode == 0, run.stderr
     seconds, heavy = run.stdout.split(maxsplit=1)
     assert heavy.strip() == "[]"
-    # 0.5 s on an idle machine; test machines are not.
-    assert float(seconds) < 2.0
+    # Of the processor, so that other programs on a test machine do not count.
+    assert float(seconds) < 1.0

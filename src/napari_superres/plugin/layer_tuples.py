@@ -76,7 +76,11 @@ def image_from_layer_data(layer_data: Sequence[LayerTuple]) -> Image:
     AxesError
         If a layer does not name its axes.
     """
-    images = [layer_to_image(Layer.create(*one)) for one in layer_data]
+    # Hidden layers read no pixel.
+    layers = [
+        Layer.create(data, {**kwargs, "visible": False}, kind) for data, kwargs, kind in layer_data
+    ]
+    images = [layer_to_image(layer) for layer in layers]
     first = images[0]
     if len(images) == 1:
         return first

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def upscale_layer(
     layer: Any, model: str | None = None, *, axes: str | None = None, **settings: Any
 ) -> Any:
-    """Return a finer layer that lies exactly over its source. Nothing is computed.
+    """Return a finer layer that lies exactly over its source. No model runs before it is looked at.
 
     The layer is multiscale: the finer image on top of the source's own levels, so that the model
     runs only where somebody zooms in past the source's pixels, and 3-D views show the source.

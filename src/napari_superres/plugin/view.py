@@ -104,8 +104,9 @@ def _on_canvas(viewer: Any, layer: Any, before: int) -> np.ndarray | None:
     canvas = getattr(viewer, "canvas", None)
     if canvas is None:
         return None
-    half = np.asarray(canvas.size, dtype=float) / viewer.camera.zoom / 2
-    centre = np.asarray(viewer.camera.center[-2:])
+    camera = viewer.scene.camera
+    half = np.asarray(canvas.size, dtype=float) / camera.zoom / 2
+    centre = np.asarray(camera.center[-2:])
     corners = []
     for signs in itertools.product((-1, 1), repeat=2):
         point = np.array(viewer.dims.point, dtype=float)

@@ -1,0 +1,149 @@
+"""Layers as images: axes, units, laziness, and kind refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels as LabelsLayer
+from napari.layers import Points, Shapes
+
+from napari_superres.errors import AxesError, InputError
+from napari_superres.image import Channel, Image
+from napari_superres.plugin import layer_to_image, upscale_layer
+from napari_superres.plugin.layer_axes import layer_axes, name_axes
+from napari_superres.plugin.layer_history import history_metadata, history_of
+from napari_superres.plugin.layer_tuples import image_from_layer_data, image_to_layer_data
+
+
+class Untouchable:
+    """An array that must not be read."""
+
+    shape = (4, 30, 20)
+    dtype = np.dtype(np.uint16)
+    ndim = 3
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        raise AssertionError("somebody looked at a pixel")
+
+
+def lazy() -> da.Array:
+    """Return a stack that must not be read."""
+    return da.from_array(Untouchable(), chunks=(1, 30, 20), meta=np.empty((0, 0, 0), np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("labels", "axes"),
+    [
+        (("z", "y", "x"), "zyx"),
+        (("Time", "Y", "X"), "tyx"),
+        (("channel", "row", "column"), "cyx"),
+        (("p", "y", "x"), "pyx"),
+    ],
+)
+def test_axes_are_what_the_layer_says(labels: tuple[str, ...], axes: str) -> None:
+    """A channel axis taken for depth would get one pair of intensity limits for all channels."""
+    assert layer_axes(ImageLayer(np.zeros((2, 3, 4)), axis_labels=labels)) == axes
+
+
+def test_axes_without_names_are_asked_for_and_not_guessed() -> None:
+    """Three planes may be channels, depth or time: only the user knows."""
+    layer = ImageLayer(np.zeros((3, 8, 8)), name="stack")
+    with pytest.raises(AxesError, match=r"Which axis is which in the layer 'stack' \(3 x 8 x 8\)"):
+        layer_to_image(layer)
+    assert layer_to_image(layer, "zyx").axes == "zyx"
+    with pytest.raises(AxesError):
+        name_axes(layer, "zy")
+    name_axes(layer, "cyx")
+    assert layer_to_image(layer).axes == "cyx"
+
+
+def test_two_axes_need_no_names() -> None:
+    """The simplest image must work at once."""
+    assert layer_axes(ImageLayer(np.zeros((3, 4)))) == "yx"
+    assert layer_axes(ImageLayer(np.zeros((3, 4, 3)), rgb=True)) == "yxs"
+
+
+def test_no_pixel_is_read() -> None:
+    """Choosing a layer of a terabyte must not read a terabyte."""
+    layer = ImageLayer(
+        [lazy(), lazy()[:, ::2, ::2]],
+        multiscale=True,
+        axis_labels=("z", "y", "x"),
+        units=("um", "um", "um"),
+        scale=(2, 0.5, 0.5),
+        translate=(1, 2, 3),
+        contrast_limits=(0, 1),
+        colormap="green",
+        visible=False,  # napari reads what it shows
+    )
+    image = layer_to_image(layer)
+    assert image.shape == (4, 30, 20)
+    assert [level.shape for level in image.levels] == [(4, 15, 10)]
+    assert image.units == ("micrometer",) * 3
+    assert image.pixel_size == (2, 0.5, 0.5)
+    assert image.translation == (1, 2, 3)
+    assert image.channels == (Channel(layer.name, "00FF00", (0.0, 1.0)),)
+
+
+@pytest.mark.parametrize("kind", [Points, Shapes])
+def test_layers_without_pixels_are_refused_in_words(kind: Any) -> None:
+    """A traceback from deep inside tells nobody that points have no pixels."""
+    with pytest.raises(InputError, match=r"has no pixels to make finer. Choose an image layer"):
+        upscale_layer(kind(name="marks"))
+
+
+def test_labels_go_through_no_model() -> None:
+    """A model would invent labels between labels."""
+    layer = LabelsLayer(np.zeros((4, 4), int), name="cells")
+    with pytest.raises(InputError, match=r"'cells' is a label image: .* Use the model 'nearest'"):
+        upscale_layer(layer, "lanczos")
+
+
+def test_history_survives_a_layer() -> None:
+    """What made a result must stay with it through several upscalings."""
+    first, second, third = ({"model": name} for name in "abc")
+    for history in ((), (first,), (first, second), (first, second, third)):
+        assert history_of(history_metadata(history)) == tuple(history)
+    layer = ImageLayer(np.zeros((4, 4), np.uint8))
+    twice = upscale_layer(upscale_layer(layer, "bicubic"), "lanczos")
+    assert [record["model"] for record in history_of(twice.metadata)] == ["bicubic", "lanczos"]
+    image = layer_to_image(twice)
+    assert [record["model"] for record in image.history] == ["bicubic", "lanczos"]
+    assert image.levels == ()  # the source below it is another image
+
+
+def test_channels_become_layers_and_layers_channels() -> None:
+    """Opening and saving must not lose colours, names, contrast, units or place."""
+    image = Image(
+        da.from_array(np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(3, 2, 4, 5)),
+        "zcyx",
+        pixel_size=(2.0, 1.0, 0.5, 0.5),
+        units=("micrometer", None, "micrometer", "micrometer"),
+        translation=(5.0, 0.0, 1.0, 2.0),
+        channels=(Channel("DNA", "00FFFF", (3, 50)), Channel("actin", "FF8000", (0, 90))),
+        name="cells",
+    )
+    tuples = image_to_layer_data(image)
+    assert [kwargs["name"] for _, kwargs, _ in tuples] == ["DNA", "actin"]
+    assert [kwargs["colormap"] for _, kwargs, _ in tuples] == ["cyan", "#FF8000"]
+    assert {kwargs["blending"] for _, kwargs, _ in tuples} == {"additive"}
+    back = image_from_layer_data([ImageLayer(d, **k).as_layer_data_tuple() for d, k, _ in tuples])
+    assert back.axes == "czyx"
+    back = back.transposed("zcyx")
+    assert np.array_equal(back.data.compute(), image.data.compute())
+    for key in ("pixel_size", "units", "translation", "channels"):
+        assert getattr(back, key) == getattr(image, key), key
+
+
+def test_layers_of_different_size_are_not_one_image() -> None:
+    """Channels that do not fit would be stored at the wrong place."""
+    layers = [ImageLayer(np.zeros((4, n), np.uint8), name=f"w{n}") for n in (4, 6)]
+    with pytest.raises(InputError, match=r"'w4' and 'w6' differ in shape.*Save them one by one"):
+        image_from_layer_data([layer.as_layer_data_tuple() for layer in layers])

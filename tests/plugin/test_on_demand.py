@@ -1,0 +1,147 @@
+"""On-demand layers in a real viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.settings import get_settings
+
+from napari_superres.errors import WeightsError
+from napari_superres.plugin import upscale_layer
+from napari_superres.plugin.progressive import ProgressiveLevel
+from tests.plugin.conftest import canvas, settle
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Engine
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def slicing(request: pytest.FixtureRequest, make_napari_viewer: Any) -> bool:
+    """Run with napari's asynchronous slicing off and on."""
+    get_settings().experimental.async_ = request.param
+    return bool(request.param)
+
+
+@pytest.fixture
+def source(viewer: Any) -> Any:
+    """Return a stack of noise in the viewer."""
+    rng = np.random.default_rng(2)
+    stack = rng.integers(0, 4000, (4, 900, 1200), dtype=np.uint16)
+    return viewer.add_image(stack, name="noise", axis_labels=("z", "y", "x"), scale=(2, 0.5, 0.5))
+
+
+def camera(viewer: Any) -> Any:
+    """Return the camera, which moved in napari 0.9."""
+    return getattr(viewer, "scene", viewer).camera
+
+
+def zoom_in(viewer: Any, factor: float = 8) -> None:
+    """Zoom past the source's own pixels."""
+    camera(viewer).zoom *= factor
+    settle(0.2)
+
+
+def test_adding_the_layer_runs_no_model(viewer: Any, source: Any, engine: Engine) -> None:
+    """Adding a layer of a large stack must not compute the stack."""
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    for z in range(4):
+        viewer.dims.set_point(0, 2 * z)
+        settle(0.05)
+    assert isinstance(finer.data[0], ProgressiveLevel)
+    assert engine.calls == 0
+    assert finer.data_level == 1
+
+
+def test_zooming_in_fills_the_screen_with_the_results_pixels(
+    slicing: bool, viewer: Any, source: Any, engine: Engine, qtbot: Any
+) -> None:
+    """The one thing that an on-demand layer is for."""
+    finer = viewer.add_layer(upscale_layer(source, "lanczos", scale=4))
+    zoom_in(viewer)
+    qtbot.waitUntil(lambda: finer.data_level == 0 and engine.calls > 0)
+    level = finer.data[0]
+    qtbot.waitUntil(lambda: level.waiting == 0)
+    settle(0.5)
+    (_, top, left), (_, bottom, right) = finer.corner_pixels
+    z = round(viewer.dims.point[0] / 2)
+    expected = level.image.data[z, top : bottom + 1, left : right + 1].compute()
+    assert np.array_equal(finer._slice.image.raw, expected)
+    calls = engine.calls
+    settle(0.3)
+    assert engine.calls == calls
+
+
+def test_stale_cells_are_dropped_when_one_zooms_out(
+    viewer: Any, source: Any, engine: Engine, qtbot: Any
+) -> None:
+    """A processor at work for nobody makes everything else slow."""
+    engine.seconds = 0.2
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    zoom_in(viewer, 4)
+    qtbot.waitUntil(lambda: engine.calls > 0)
+    camera(viewer).zoom /= 4
+    qtbot.waitUntil(lambda: finer.data_level == 1 and finer.data[0].waiting <= 1)
+    zoom_in(viewer, 4)
+    qtbot.waitUntil(lambda: finer.data_level == 0)
+    finer.visible = False
+    qtbot.waitUntil(lambda: finer.data[0].waiting <= 1)
+
+
+def test_volumes_show_the_source(viewer: Any, source: Any, engine: Engine) -> None:
+    """Three dimensions would need every pixel of the result at once."""
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    viewer.dims.ndisplay = 3
+    settle(0.2)
+    assert finer.data_level == 1
+    assert engine.calls == 0
+
+
+def test_source_may_be_removed(viewer: Any, source: Any, engine: Engine, qtbot: Any) -> None:
+    """The result needs the source's pixels, not its layer."""
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    viewer.layers.remove(source)
+    zoom_in(viewer)
+    qtbot.waitUntil(lambda: engine.calls > 0 and finer.data[0].waiting == 0)
+
+
+def test_two_layers_of_one_name_stay_two(viewer: Any, source: Any) -> None:
+    """A result that takes another layer's name must not take its place."""
+    first = viewer.add_layer(upscale_layer(source, "bicubic"))
+    second = viewer.add_layer(upscale_layer(source, "bicubic"))
+    assert len(viewer.layers) == 3
+    assert first.name != second.name
+
+
+def test_a_model_that_fails_says_so_once(
+    viewer: Any, source: Any, engine: Engine, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each view asks again; nobody reads the same sentence ten times."""
+    said: list[str] = []
+    monkeypatch.setattr("napari_superres.plugin.refresh.show_error", said.append)
+    engine.error = WeightsError("The weights are gone.", "Get them back.")
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    zoom_in(viewer)
+    qtbot.waitUntil(lambda: bool(said))
+    viewer.dims.set_point(0, 0)
+    settle(0.3)
+    assert said == ["The weights are gone. Get them back."]
+    assert finer in viewer.layers
+
+
+def test_result_of_a_result_works(viewer: Any, source: Any, qtbot: Any) -> None:
+    """x2 and x2 again."""
+    once = viewer.add_layer(upscale_layer(source, "bicubic", scale=2))
+    twice = viewer.add_layer(upscale_layer(once, "bicubic", scale=2))
+    assert [level.shape for level in twice.data] == [
+        (4, 3600, 4800),
+        (4, 1800, 2400),
+        (4, 900, 1200),
+    ]
+    zoom_in(viewer, 16)
+    qtbot.waitUntil(lambda: twice.data_level == 0 and twice.data[0].waiting == 0)
+    assert canvas(viewer).any()
