@@ -14,7 +14,7 @@ from napari_superres.models.families.supir.base import Found
 from napari_superres.models.families.supir.denoising import Guidance, WordGuided, lay_tiles
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
-from napari_superres.models.families.supir.load import PARTS, assemble, parts_on_meta
+from napari_superres.models.families.supir.loading import PARTS, assemble, parts_on_meta
 from napari_superres.models.families.supir.modules import CrossInject
 from napari_superres.models.families.supir.network import Conditioning
 from napari_superres.models.families.supir.tensors import fill

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,9 +20,11 @@ from napari_superres.models.families.supir.layout import Layout
 from napari_superres.models.families.supir.network import Network
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
-# Two channels a group at least: with one, the norms would erase time steps and biases.
+# Two channels a group at least: with one, the network's norms would erase time steps and biases.
 LAYOUT = Layout(
     channels=(64, 64),
     depth=(0, 1),
@@ -31,7 +32,7 @@ LAYOUT = Layout(
     context=128,
     vector=16 + 6 * 8,
     hidden=16,
-    vae_channels=(64, 64, 64),
+    vae_channels=(32, 32, 32),
     vae_blocks=1,
 )
 

@@ -122,14 +122,12 @@ def test_order_and_workers_do_not_change_a_plane(engine: Engine) -> None:
 def test_worker_threads_compute_with_as_many_threads_as_the_main_one(supir: Tiny) -> None:
     """A preview would differ from the file in the last bits, because a worker computed it."""
     torch.set_num_threads(2)
-    engine = load(supir)
+    engine = load(supir, steps=1, latent_tile=16)
     here = engine(plane(), WHOLE, at())
     torch.set_num_threads(1)
-    again = engine(plane(), WHOLE, at())
-    assert torch.get_num_threads() == 1
     with ThreadPoolExecutor(1) as pool:
         there = pool.submit(engine, plane(), WHOLE, at()).result()
-    np.testing.assert_array_equal(here, again)
+    assert torch.get_num_threads() == 1
     np.testing.assert_array_equal(here, there)
 
 

@@ -16,7 +16,7 @@ from napari_superres.models.families.supir.caption import (
     as_picture,
     reviewed,
 )
-from napari_superres.models.families.supir.load import load_supir
+from napari_superres.models.families.supir.loading import load_supir
 from napari_superres.models.families.supir.pipeline import Pipeline
 from napari_superres.models.noise import PlaneNoise
 from napari_superres.models.threads import fixed_threads
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_superres.models.engine import Address, Halo
-    from napari_superres.models.families.supir.load import Loaded
+    from napari_superres.models.families.supir.loading import Loaded
     from napari_superres.models.families.supir.network import Conditioning
     from napari_superres.models.families.supir.settings import Settings
 
@@ -182,7 +182,8 @@ def _placed(loaded: Loaded, offload: str, device: str) -> Any:
     if offload == "layers":
         from accelerate import cpu_offload
 
-        return cpu_offload(loaded.network, execution_device=torch.device(device))
+        for part in loaded.network.children():
+            cpu_offload(part, execution_device=torch.device(device))
     return loaded.network
 
 
