@@ -171,7 +171,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise not_writable(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what matters was raised above
+            part.unlink(missing_ok=True)
 
 
 def accepted_licences() -> dict[str, str]:
