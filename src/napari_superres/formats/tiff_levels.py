@@ -229,10 +229,10 @@ class SegmentedLevel:
             try:
                 pixels = page.decode(data, index, **page.options)[0]
                 return np.asarray(pixels, self.geometry.dtype)
-            except BROKEN as error:
+            except (*BROKEN, MemoryError) as error:
                 raise UnreadableError(
                     f"'{page.path}': strip or tile {index} of plane {number} cannot be decoded "
-                    f"({error}).",
+                    f"({str(error) or type(error).__name__}).",
                     "The file is damaged there; copy it again, or leave that plane out.",
                 ) from error
 
