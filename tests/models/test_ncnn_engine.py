@@ -61,7 +61,7 @@ def test_arithmetic_is_float32_throughout() -> None:
 
 
 def test_weights_outlive_the_graph() -> None:
-    """ncnn may borrow the bytes that it loads; a result must not depend on freed memory."""
+    """Ncnn may borrow the bytes that it loads; a result must not depend on freed memory."""
     network = chain()
     before = network(tile())
     gc.collect()

@@ -93,7 +93,10 @@ def test_layers_that_only_move_numbers_are_exact(c: int, y: int, x: int, scale: 
             run(lambda g, b: g.nearest(b, scale), values),
             values.repeat(scale, axis=1).repeat(scale, axis=2),
         ),
-        (run(lambda g, b: g.crop(b, 1), numbers(c, y + 2, x + 2)), numbers(c, y + 2, x + 2)[:, 1:-1, 1:-1]),
+        (
+            run(lambda g, b: g.crop(b, 1), numbers(c, y + 2, x + 2)),
+            numbers(c, y + 2, x + 2)[:, 1:-1, 1:-1],
+        ),
         (run(lambda g, b: g.channels(b, 1, 3), values), values[1:3]),
         (run(lambda g, b: g.absolute(b), values), np.abs(values)),
         (
@@ -121,8 +124,14 @@ def test_arithmetic_layers(c: int, y: int, x: int) -> None:
             run(lambda g, a, b: g.scaled_sum([a, b], [0.2, 1.0]), one, two),
             np.float32(0.2) * one + two,
         ),
-        (run(lambda g, b: g.prelu(b, slopes), one), np.where(one < 0, one * slopes[:, None, None], one)),
-        (run(lambda g, b: g.leaky_relu(b, 0.1), one), np.where(one < 0, one * np.float32(0.1), one)),
+        (
+            run(lambda g, b: g.prelu(b, slopes), one),
+            np.where(one < 0, one * slopes[:, None, None], one),
+        ),
+        (
+            run(lambda g, b: g.leaky_relu(b, 0.1), one),
+            np.where(one < 0, one * np.float32(0.1), one),
+        ),
         (
             run(lambda g, b: g.bilinear(b, 2), one),
             in_torch(lambda t: functional.interpolate(t, scale_factor=2, mode="bilinear"), one),
@@ -133,7 +142,7 @@ def test_arithmetic_layers(c: int, y: int, x: int) -> None:
 
 
 def test_blob_may_be_used_many_times() -> None:
-    """ncnn allows one consumer for each blob; a dense block uses its input five times."""
+    """Ncnn allows one consumer for each blob; a dense block uses its input five times."""
     x = numbers(3, 5, 6)
     result = run(lambda g, b: g.add(g.add(b, b), g.multiply(b, g.add(b, b))), x)
     np.testing.assert_allclose(result, x + x + x * (x + x), rtol=1e-6)

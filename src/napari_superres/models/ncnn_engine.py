@@ -136,25 +136,35 @@ class Network:
         result = self._run(inputs, scratch)
         top, left = skip
         _, height, width = out.shape
-        out[...] = np.asarray(result)[:, top : top + height, left : left + width]
+        out[...] = np.array(result, copy=False)[:, top : top + height, left : left + width]
 
     def _run(self, inputs: Sequence[np.ndarray], scratch: Scratch) -> Any:
-        # ncnn borrows an array's memory and does not keep it alive, so it needs a name here.
-        arrays = [np.ascontiguousarray(array, np.float32) for array in inputs]
         extractor = self._net.create_extractor()
         extractor.set_blob_allocator(scratch.blobs)
         extractor.set_workspace_allocator(scratch.workspace)
-        for name, array in zip(self._inputs, arrays, strict=True):
-            extractor.input(name, ncnn.Mat(array))
+        for name, array in zip(self._inputs, inputs, strict=True):
+            extractor.input(name, _mat(array, scratch))
         code, result = extractor.extract(Graph.OUTPUT)
         if code == _NO_MEMORY:
-            shapes = " and ".join(" x ".join(map(str, array.shape)) for array in arrays)
+            shapes = " and ".join(" x ".join(map(str, array.shape)) for array in inputs)
             raise ResourceError(
                 f"There is not enough memory to run the network on {shapes} numbers.",
                 "Use a smaller tile, fewer workers, or close other programs.",
             )
         assert code == 0, f"ncnn fails with code {code}"
         return result
+
+
+def _mat(array: np.ndarray, scratch: Scratch) -> Any:
+    """Return a copy for ncnn.
+
+    It could borrow the array's memory instead; but it would not keep it alive, and layers that
+    work in place would write into it.
+    """
+    c, height, width = array.shape
+    mat = ncnn.Mat((width, height, c), allocator=scratch.blobs)
+    np.array(mat, copy=False)[...] = array
+    return mat
 
 
 def _pool() -> Any:

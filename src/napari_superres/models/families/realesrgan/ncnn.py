@@ -225,7 +225,7 @@ class DenseEngine(NcnnEngine):
         return graph
 
     def _body_graph(self, padded: bool) -> Graph:
-        """Return the convolution after the blocks, plus the first one, computed again and not kept."""
+        """Return the convolution after the blocks, plus the first, which is computed again."""
         graph = Graph()
         maps = self._convolve(graph, graph.input(), "conv_body", pad=int(padded))
         first = self._convolve(graph, graph.input(), "conv_first", pad=int(padded))
