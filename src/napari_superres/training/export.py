@@ -48,7 +48,7 @@ _LIMITS = (
 )
 
 
-def export(folder: Path, destination: Path, *, error_steps: int = 300, count: int = 2) -> None:
+def export(folder: Path, destination: Path, *, error_steps: int = 400, count: int = 2) -> None:
     """Write ``microscopy-x*.safetensors`` with their cards.
 
     Parameters
