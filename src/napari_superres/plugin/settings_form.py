@@ -50,8 +50,8 @@ class SettingsForm(QObject):
         self.chip.setAccessibleName("State of the model")
         self.about = QLabel()
         self.about.setAccessibleName("About the model")
-        self.about.setWordWrap(True)
         for label in (self.chip, self.about):
+            label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
         bold = self.chip.font()
         bold.setBold(True)

@@ -235,6 +235,9 @@ class SuperresWidget(QWidget):
         self.preview_button.setEnabled(ready and idle)
         self.run_button.setEnabled(ready and idle)
         self.form.download.setEnabled(idle)
+        # Large fonts may need more than the usual width; nothing is cut off.
+        needed = self.scroll.widget().minimumSizeHint().width()
+        self.scroll.setMinimumWidth(needed + self.scroll.verticalScrollBar().sizeHint().width())
 
     def _lay_out(self) -> None:
         inside = QWidget()
@@ -245,7 +248,7 @@ class SuperresWidget(QWidget):
         self.form.add_rows(rows)
         rows.addRow("Output", self.output)
         rows.addRow(self.result)
-        scroll = QScrollArea()
+        self.scroll = scroll = QScrollArea()
         scroll.setWidget(inside)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)

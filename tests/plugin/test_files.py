@@ -1,0 +1,144 @@
+"""Files through napari's own open and save."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import napari_superres as sr
+from napari_superres.errors import AxesError, InputError
+from napari_superres.plugin import upscale_layer
+from napari_superres.plugin.reader import open_layers
+from napari_superres.plugin.writer import write_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.plugin.conftest import Engine
+
+PLUGIN = "napari-superres"
+
+
+def add_cells(viewer: Any) -> list[Any]:
+    """Add two channels of a small stack."""
+    stack = np.arange(2 * 3 * 40 * 50, dtype=np.uint16).reshape(2, 3, 40, 50)
+    return [
+        viewer.add_image(
+            pixels,
+            name=name,
+            colormap=color,
+            contrast_limits=limits,
+            blending="additive",
+            scale=(0.5, 0.2, 0.2),
+            translate=(0, 3, 4),
+            units=("um", "um", "um"),
+            axis_labels=("z", "y", "x"),
+        )
+        for pixels, name, color, limits in zip(
+            stack, ("DNA", "actin"), ("cyan", "magenta"), ((5, 900), (10, 8000)), strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_saved_layers_open_as_they_were(viewer: Any, tmp_path: Path, suffix: str) -> None:
+    """Pixel sizes and colours that get lost between saving and opening are lost for good."""
+    layers = add_cells(viewer)
+    path = str(tmp_path / f"cells{suffix}")
+    assert viewer.layers.save(path, plugin=PLUGIN) == [path]
+    viewer.layers.clear()
+    viewer.open(path, plugin=PLUGIN)
+    assert [layer.name for layer in viewer.layers] == ["DNA", "actin"]
+    for old, new in zip(layers, viewer.layers, strict=True):
+        pixels = new.data[0] if new.multiscale else new.data
+        assert np.array_equal(np.asarray(pixels), old.data)
+        np.testing.assert_allclose(new.scale, old.scale)
+        np.testing.assert_allclose(new.translate, old.translate)
+        assert new.units == old.units
+        assert new.axis_labels == old.axis_labels
+        assert new.colormap.name == old.colormap.name
+        np.testing.assert_allclose(new.contrast_limits, old.contrast_limits)
+        assert new.blending == "additive"
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_an_on_demand_layer_is_saved_at_its_full_resolution(
+    viewer: Any, tmp_path: Path, suffix: str
+) -> None:
+    """Saving what happens to be on the screen would be a file of the source's pixels."""
+    source = add_cells(viewer)[0]
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=2))
+    finer.colormap = "green"
+    path = str(tmp_path / f"finer{suffix}")
+    finer.save(path, plugin=PLUGIN)
+    image = sr.read(path)
+    expected = sr.upscale(source.data, "bicubic", scale=2, axes="zyx")
+    assert np.array_equal(np.asarray(image.data).squeeze(), expected)
+    assert image.history[-1]["model"] == "bicubic"
+    assert image.channels[0].color == "00FF00"
+    (layer,) = viewer.open(path, plugin=PLUGIN)
+    assert layer.metadata["superres"]["model"] == "bicubic"
+    np.testing.assert_allclose(layer.scale[-2:], (0.1, 0.1))
+    corner = (0.0,) * (layer.ndim - 2) + (-0.5, -0.5)
+    np.testing.assert_allclose(
+        layer.data_to_world(corner)[-2:], source.data_to_world((0, -0.5, -0.5))[-2:]
+    )
+
+
+def test_nothing_is_overwritten(viewer: Any, tmp_path: Path) -> None:
+    """A result is not worth another one that took a night."""
+    layer = add_cells(viewer)[0]
+    path = tmp_path / "taken.ome.tif"
+    path.write_bytes(b"something")
+    with pytest.raises(sr.OutputError, match="exists already"):
+        write_image(str(path), [layer.as_layer_data_tuple()])
+    assert path.read_bytes() == b"something"
+
+
+def test_axes_that_a_file_does_not_name_are_asked_for(
+    viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the viewer there is nobody to give axes=, so the question is a dialog."""
+    import tifffile
+    from qtpy.QtWidgets import QInputDialog
+
+    path = str(tmp_path / "stack.tif")
+    tifffile.imwrite(path, np.zeros((5, 20, 30), np.uint8), photometric="minisblack")
+    asked: list[str] = []
+
+    def answer(parent: Any, title: str, question: str) -> tuple[str, bool]:
+        asked.append(question)
+        return "TYX", True
+
+    monkeypatch.setattr(QInputDialog, "getText", answer)
+    (layer,) = viewer.open(path, plugin=PLUGIN)
+    assert layer.axis_labels == ("t", "y", "x")
+    assert "stack" in asked[0]
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args: ("", False))
+    with pytest.raises(AxesError):
+        open_layers(path)
+
+
+def test_samples_open(viewer: Any, engine: Engine) -> None:
+    """The first thing that a new user tries."""
+    cells = viewer.open_sample(PLUGIN, "cells")
+    assert [layer.name for layer in cells] == ["DNA", "microtubules"]
+    assert str(cells[0].units[-1]) == "micrometer"
+    coarse, true = viewer.open_sample(PLUGIN, "filaments")
+    corners = [layer.data_to_world((-0.5, -0.5)) for layer in (coarse, true)]
+    np.testing.assert_allclose(*corners)
+    assert true.data.shape == tuple(4 * n for n in coarse.data.shape)
+    again = viewer.open_sample(PLUGIN, "filaments")[0]
+    assert np.array_equal(np.asarray(again.data), np.asarray(coarse.data))
+
+
+def test_a_broken_file_is_a_sentence(tmp_path: Path) -> None:
+    """A traceback about struct.unpack helps nobody."""
+    path = tmp_path / "broken.ome.tif"
+    path.write_bytes(b"II*\0" + b"\xff" * 40)
+    with pytest.raises(InputError, match=r"broken\.ome\.tif"):
+        open_layers(str(path))
