@@ -13,6 +13,7 @@ import pytest
 
 from napari_superres.errors import InputError, SettingError, UnknownModelError
 from napari_superres.image import Image
+from napari_superres.models.camera_noise import Noise
 from napari_superres.models.catalog import MODELS, Option, default_model
 from napari_superres.planning import canonical_axes, make_plan
 from napari_superres.surveying import Survey
@@ -46,7 +47,7 @@ def test_every_keyword_of_upscale_but_the_selections_is_a_decision_of_the_plan()
 
 def test_limits_come_from_the_survey_unless_given() -> None:
     """One pair a channel, never one a tile: a normalisation that differs is a seam."""
-    facts = Survey(limits=((1.0, 2.0), (3.0, 4.0)), windows=1, pixels=1)
+    facts = Survey(((1.0, 2.0), (3.0, 4.0)), (Noise(1, 10, 0), Noise(2, 10, 1)), 1, 1)
     assert make_plan(_image(), "realesrgan-x4plus", facts).limits == facts.limits
     given = make_plan(_image(), "realesrgan-x4plus", facts, limits=[(0, 9), (1, 8)])
     assert given.limits == ((0, 9), (1, 8))
@@ -117,6 +118,20 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
     with pytest.raises(error) as caught:
         make_plan(image, wishes.pop("model", "lanczos"), **wishes)
     assert message in str(caught.value)
+
+
+def test_auto_denoising_takes_the_noise_of_each_channel_from_the_survey() -> None:
+    """A noisy channel is restored, a clean one beside it left faithful; tiles agree."""
+    facts = Survey(((0, 1),) * 2, (Noise(5.0, 50.0, 0.0), Noise(5.0, 50.0, 1.0)), 1, 1)
+    auto = make_plan(_image(), "microscopy-x2", facts)
+    assert auto.denoise == (1.0, 0.0)
+    assert auto.noise == (5.0, 0.0)
+    half = make_plan(_image(), "microscopy-x2", facts, denoise=0.5)
+    assert half.noise == (2.5, 2.5)
+    assert "removes noise of standard deviation 5, 0" in str(auto)
+    assert make_plan(_image(), "microscopy-x2", denoise=0).noise == (0, 0)
+    with pytest.raises(SettingError, match="denoise='auto' needs to know the noise"):
+        make_plan(_image(), "microscopy-x2")
 
 
 def test_options_are_checked_against_the_row() -> None:

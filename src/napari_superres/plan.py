@@ -48,6 +48,9 @@ class Plan:
         What becomes 0 and 1, a pair for each channel (one for an RGB picture).
     denoise : tuple of (float or None)
         Denoising strength of each channel; None where the model has no such setting.
+    noise : tuple of float
+        Standard deviation of the noise that is removed from each channel, in the source's units;
+        all 0 for models that are not told.
     consistency : {"pixel", "local", "off"}
         How light is conserved.
     seed, samples : int
@@ -72,6 +75,7 @@ class Plan:
     block: tuple[int, int]
     limits: tuple[Limits, ...] | None
     denoise: tuple[float | None, ...]
+    noise: tuple[float, ...]
     consistency: Consistency
     seed: int
     samples: int
@@ -169,7 +173,8 @@ class Plan:
             engine=self.compute.engine,
             device=self.compute.device,
             precision=self.compute.precision,
-            denoise=self.denoise[channel],
+            # A model that is told the noise is the same whatever the noise.
+            denoise=None if self.spec.noise_input else self.denoise[channel],
             uncertainty=self.uncertainty,
             options=self.options,
         )
@@ -221,7 +226,7 @@ class Plan:
             ("cite", self.spec.citation),
         ]
         if any(d is not None for d in self.denoise):
-            lines.insert(8, ("denoise", ", ".join(f"{d:g}" for d in self.denoise if d is not None)))
+            lines.insert(8, ("denoise", self._denoise_words()))
         if self.options:
             lines.insert(9, ("options", ", ".join(f"{k}={v}" for k, v in self.options)))
         return "\n".join(f"{key:<12}{value}" for key, value in lines)
@@ -238,6 +243,13 @@ class Plan:
             f"{self.halo} is less than the {self.spec.halo} that this model needs: "
             "expect visible seams between tiles"
         )
+
+    def _denoise_words(self) -> str:
+        strengths = ", ".join(f"{d:.2g}" for d in self.denoise if d is not None)
+        if not self.spec.noise_input:
+            return strengths
+        noise = ", ".join(f"{std:.3g}" for std in self.noise)
+        return f"{strengths} (removes noise of standard deviation {noise})"
 
     def _limits_words(self) -> str:
         if self.limits is None:

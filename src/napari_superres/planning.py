@@ -107,6 +107,7 @@ def make_plan(
     step = _steps(spec, tile, halo + RADIUS[variant], feather)
     height, width = image.size("y"), image.size("x")
     channels = 1 if image.rgb else image.size("c", 1)
+    strengths = _denoise(spec, denoise, channels, survey)
     return Plan(
         spec=spec,
         axes=image.axes,
@@ -119,7 +120,8 @@ def make_plan(
         feather=feather,
         block=(block_for(step[0], scale, height), block_for(step[1], scale, width)),
         limits=_limits(image, spec, limits, survey, channels) if spec.needs_limits else None,
-        denoise=_denoise(spec, denoise, image.size("c", 1)),
+        denoise=strengths,
+        noise=_noise(spec, strengths, survey),
         consistency="off" if spec.name == "nearest" else variant,
         seed=seed,
         samples=_samples(spec, samples, uncertainty),
@@ -135,9 +137,11 @@ def canonical_axes(axes: str) -> str:
     return lead + "yx" + ("s" if "s" in axes else "")
 
 
-def needs_survey(image: Image, spec: ModelSpec, limits: object) -> bool:
+def needs_survey(image: Image, spec: ModelSpec, limits: object, denoise: object) -> bool:
     """Return whether `make_plan` wants facts about the pixels for these wishes."""
-    return spec.needs_limits and limits is None and not (image.rgb and image.dtype == np.uint8)
+    wants_limits = spec.needs_limits and limits is None
+    wants_noise = spec.noise_input and denoise != 0
+    return wants_noise or (wants_limits and not (image.rgb and image.dtype == np.uint8))
 
 
 def _row(model: str | ModelSpec | None, scale: int | None) -> ModelSpec:
@@ -244,22 +248,48 @@ def _limits(
     return tuple((float(low), float(high)) for low, high in pairs)
 
 
-def _denoise(spec: ModelSpec, wish: float | str | None, channels: int) -> tuple[float | None, ...]:
+def _denoise(
+    spec: ModelSpec, wish: float | str | None, channels: int, survey: Survey | None
+) -> tuple[float | None, ...]:
     if spec.denoise is None:
         if wish is not None:
             raise SettingError(f"'{spec.name}' has no denoise setting.", "Leave denoise= out.")
         return (None,) * channels
     value = spec.denoise if wish is None else wish
+    if value == "auto" and spec.noise_input:
+        if survey is None:
+            raise SettingError(
+                "denoise='auto' needs to know the noise.",
+                "Give a strength from 0 to 1, or the facts of survey(image).",
+            )
+        return tuple(noise.denoise for noise in survey.noise)
     if isinstance(value, str) or not 0 <= value <= 1:
         raise SettingError(
             f"denoise={value!r} is not a strength that '{spec.name}' takes.",
-            "Use a number from 0 (keep noise) to 1.",
+            "Use a number from 0 (keep noise) to 1" + (", or 'auto'." * spec.noise_input or "."),
         )
     return (float(value),) * channels
 
 
+def _noise(
+    spec: ModelSpec, strengths: tuple[float | None, ...], survey: Survey | None
+) -> tuple[float, ...]:
+    """Return the standard deviation of the noise that is to be removed from each channel."""
+    if not spec.noise_input or not any(strengths):
+        return (0.0,) * len(strengths)
+    if survey is None:
+        raise SettingError(
+            f"'{spec.name}' needs to know the noise that it shall remove.",
+            "Give denoise=0, or the facts of survey(image).",
+        )
+    return tuple(
+        (strength or 0.0) * noise.std
+        for strength, noise in zip(strengths, survey.noise, strict=True)
+    )
+
+
 def _samples(spec: ModelSpec, samples: int, uncertainty: bool) -> int:
-    if samples != 1 or uncertainty:
+    if samples != 1 or (uncertainty and not spec.bound):
         raise SettingError(
             f"'{spec.name}' gives one answer and no spread.",
             "Leave samples= and uncertainty= out, or choose a model that has them.",

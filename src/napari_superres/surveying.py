@@ -10,6 +10,7 @@ import dask
 import numpy as np
 
 from napari_superres.errors import InputError
+from napari_superres.models.camera_noise import Noise, measure_noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ class Survey:
     ----------
     limits : tuple of (float, float)
         One pair a channel; one pair in all for an RGB picture.
+    noise : tuple of Noise
+        The camera's noise, one a channel; one in all for an RGB picture.
     windows : int
         How many windows of each channel were read.
     pixels : int
@@ -41,6 +44,7 @@ class Survey:
     """
 
     limits: tuple[tuple[float, float], ...]
+    noise: tuple[Noise, ...]
     windows: int
     pixels: int
 
@@ -66,21 +70,22 @@ def survey(image: Image) -> Survey:
         If no pixel of a channel is finite.
     """
     windows = list(sample_windows(image))
-    limits = []
+    limits, noise = [], []
     pixels = 0
     for channel in range(image.size("c", 1)):
         parts = [_read(image, window, channel) for window in windows]
-        values = np.concatenate(parts)
+        values = np.concatenate([part.ravel() for part in parts])
         pixels += values.size
         values = values[np.isfinite(values)]
         if values.size == 0:
             raise InputError(
                 f"Channel {channel} of '{image.name}' has no finite pixel in the sample.",
-                "Give limits= yourself, or check the image.",
+                "Give limits= and denoise= yourself, or check the image.",
             )
         low, high = np.percentile(values, PERCENTILES)
         limits.append((float(low), float(high)))
-    return Survey(tuple(limits), len(windows), pixels)
+        noise.append(measure_noise(plane for part in parts for plane in part))
+    return Survey(tuple(limits), tuple(noise), len(windows), pixels)
 
 
 def sample_windows(image: Image) -> Iterator[dict[str, slice]]:
@@ -116,7 +121,10 @@ def _window(axes: list[str], plane: list[int], y: int, x: int) -> dict[str, slic
 
 
 def _read(image: Image, window: dict[str, slice], channel: int) -> np.ndarray:
+    """Return one window of a channel as (planes, y, x): one plane, or one a sample of RGB."""
     index = {**window, "c": slice(channel, channel + 1), "s": slice(0, 3)}
     part = image.data[tuple(index[a] for a in image.axes)]
     with dask.config.set(scheduler="synchronous"):
-        return np.asarray(part.compute(), dtype=np.float64).ravel()
+        values = np.asarray(part.compute(), dtype=np.float64)
+    values = np.moveaxis(values, (image.axes.index("y"), image.axes.index("x")), (-2, -1))
+    return values.reshape(-1, *values.shape[-2:])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,17 +46,23 @@ class UpscaledArray:
         Axes as in `plan.axes`.
     plan : Plan
         All decisions.
+    part : {"result", "spread"}
+        Whether the array holds the upscaled image, or half the width of the interval that holds
+        90 % of the model's errors, in float32.
     """
 
-    def __init__(self, source: da.Array, plan: Plan) -> None:
+    def __init__(
+        self, source: da.Array, plan: Plan, part: Literal["result", "spread"] = "result"
+    ) -> None:
         self.source = source
         self.plan = plan
+        self.part = part
         self.shape = plan.output_shape
-        self.dtype = np.dtype(plan.dtype)
+        self.dtype = np.dtype(plan.dtype if part == "result" else np.float32)
         self.ndim = len(self.shape)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("UpscaledArray", self.source.name, self.plan)
+        return ("UpscaledArray", self.source.name, self.plan, self.part)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """Return a region.
@@ -178,6 +185,12 @@ class UpscaledArray:
         inside, low, span = self._mapped(colour, channel)
         prediction = self._predict(inside, batch, index)
         prediction = resample_area(prediction, plan.spec.scale, plan.scale)
+        margin = _margin(batch[0])
+        if self.part == "spread":
+            error = _without(np.abs(prediction), margin, plan.scale)
+            error *= np.float32(span * plan.spec.bound)
+            # Alpha is interpolated and has no error of its own.
+            return np.concatenate([error, np.zeros_like(error[:, : samples - 3])], axis=1)
         prediction = prediction * np.float32(span) + np.float32(low)
         near = _without(colour, halo)
         if plan.spec.needs_limits:
@@ -188,13 +201,6 @@ class UpscaledArray:
         if samples == 4:
             alpha = _without(bilinear(values[:, 3:], plan.scale), halo, plan.scale)
             prediction = np.concatenate([prediction, alpha], axis=1)
-        kept, seen = batch[0].kept, batch[0].seen
-        margin = Halo(
-            kept[0].start - seen[0].start - halo.top,
-            seen[0].stop - kept[0].stop - halo.bottom,
-            kept[1].start - seen[1].start - halo.left,
-            seen[1].stop - kept[1].stop - halo.right,
-        )
         return _without(prediction, margin, plan.scale)
 
     def _mapped(self, values: np.ndarray, channel: int) -> tuple[np.ndarray, float, float]:
@@ -211,7 +217,9 @@ class UpscaledArray:
         """Run the engine on tiles of 1 or 3 samples, whatever number the network takes."""
         plan = self.plan
         spec = plan.spec
-        setting = plan.setting(self._channel(index))
+        channel = self._channel(index)
+        wants_spread = self.part == "spread"
+        setting = replace(plan.setting(channel), uncertainty=wants_spread)
         engine = load_engine(spec, find_weights(spec, setting.denoise), setting)
         plane = self._plane_number(index)
         at = [
@@ -221,16 +229,23 @@ class UpscaledArray:
         if missing:  # every call has the same shape, else its last bits could differ
             inside = np.concatenate([inside, inside[-1:].repeat(missing, axis=0)])
             at = at + at[-1:] * missing
+
+        def run(tiles: np.ndarray) -> np.ndarray:
+            if spec.noise_input:
+                level = np.full_like(tiles[:, :1], plan.noise[channel])
+                tiles = np.concatenate([tiles, level], axis=1)
+            out = engine(tiles, batch[0].halo, at)
+            return out[:, spec.samples :] if wants_spread else out
+
         samples = inside.shape[1]
         if samples == spec.samples:
-            out = engine(inside, batch[0].halo, at)
+            out = run(inside)
         elif samples == 1:
             # Gray through a network for colours: gray in, and the mean of what comes out.
-            out = engine(inside.repeat(spec.samples, axis=1), batch[0].halo, at)
+            out = run(inside.repeat(spec.samples, axis=1))
             out = sum_of(np.split(out, spec.samples, axis=1)) / np.float32(spec.samples)
         else:
-            parts = [engine(inside[:, i : i + 1], batch[0].halo, at) for i in range(samples)]
-            out = np.concatenate(parts, axis=1)
+            out = np.concatenate([run(inside[:, i : i + 1]) for i in range(samples)], axis=1)
         return out[: len(batch)]
 
     def _add(
@@ -322,6 +337,17 @@ def _without(values: np.ndarray, halo: Halo, scale: int = 1) -> np.ndarray:
         halo.top * scale : height - halo.bottom * scale,
         halo.left * scale : width - halo.right * scale,
     ]
+
+
+def _margin(tile: _Tile) -> Halo:
+    """Return what lies around the kept pixels once the engine has dropped the network's halo."""
+    kept, seen, halo = tile.kept, tile.seen, tile.halo
+    return Halo(
+        kept[0].start - seen[0].start - halo.top,
+        seen[0].stop - kept[0].stop - halo.bottom,
+        kept[1].start - seen[1].start - halo.left,
+        seen[1].stop - kept[1].stop - halo.right,
+    )
 
 
 def _outside(values: np.ndarray, low: float, high: float) -> np.ndarray:

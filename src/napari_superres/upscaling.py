@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import dask.array as da
 import numpy as np
 
 from napari_superres.arrays import as_image, like
 from napari_superres.errors import SettingError
+from napari_superres.models.camera_noise import Noise
 from napari_superres.models.engine import choose_compute
 from napari_superres.models.weights import find_model
 from napari_superres.planning import canonical_axes, make_plan, needs_survey
 from napari_superres.provenance import history_record
 from napari_superres.selection import select
-from napari_superres.surveying import survey
+from napari_superres.surveying import Survey, survey
 from napari_superres.upscaled_array import UpscaledArray
 
 if TYPE_CHECKING:
@@ -93,7 +95,8 @@ def upscale(
     samples : int
         How many results to draw and average, for models that draw random numbers.
     uncertainty : bool
-        Whether to return the spread too.
+        Whether to return the spread too, for models that predict their error. It is computed when
+        it is asked for, in a second pass.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps"; "cpu/torch" names the implementation too.
     precision : str
@@ -138,8 +141,10 @@ def upscale(
         batch=batch,
         options=options,
     )
-    result = select(planned(image, plan), channels, planes, region)
-    return like(x, image, result)
+    result = like(x, image, select(planned(image, plan), channels, planes, region))
+    if not uncertainty:
+        return result
+    return result, like(x, image, select(spread(image, plan), channels, planes, region))
 
 
 def plan_for(
@@ -148,6 +153,7 @@ def plan_for(
     *,
     scale: int | None = None,
     limits: Any = None,
+    denoise: float | str | None = None,
     device: str = "auto",
     precision: str = "auto",
     batch: int | None = None,
@@ -159,7 +165,7 @@ def plan_for(
     ----------
     image : Image
         The whole source.
-    model, scale, limits, device, precision, batch, **wishes
+    model, scale, limits, denoise, device, precision, batch, **wishes
         As for `upscale`.
 
     Returns
@@ -167,13 +173,15 @@ def plan_for(
     Plan
     """
     spec = find_model(model, scale)
-    compute = choose_compute(spec, device, precision, batch)
+    wishes = {**wishes, "scale": scale, "compute": choose_compute(spec, device, precision, batch)}
     facts = None
-    # Refuse what cannot work before a pixel is read.
-    if needs_survey(image, spec, limits):
-        make_plan(image, spec, scale=scale, limits=(0.0, 1.0), compute=compute, **wishes)
+    if needs_survey(image, spec, limits, denoise):
+        # Refuse what cannot work before a pixel is read.
+        channels = 1 if image.rgb else image.size("c", 1)
+        blank = Survey(((0.0, 1.0),) * channels, (Noise(0.0, 1.0, 1.0),) * channels, 0, 0)
+        make_plan(image, spec, blank, limits=limits, denoise=denoise, **wishes)
         facts = survey(image)
-    return make_plan(image, spec, facts, scale=scale, limits=limits, compute=compute, **wishes)
+    return make_plan(image, spec, facts, limits=limits, denoise=denoise, **wishes)
 
 
 def planned(image: Image, plan: Plan) -> Image:
@@ -190,18 +198,51 @@ def planned(image: Image, plan: Plan) -> Image:
     Image
         With the axes of `image`, its history continued.
     """
+    data = _lazy(image, plan)
+    finer = image.transposed(plan.axes).rescaled(
+        plan.scale,
+        data,
+        name=f"{image.name} [x{plan.scale} {plan.spec.name}]",
+        history=(*image.history, history_record(image, plan)),
+        plan=plan,
+    )
+    return finer.transposed(image.axes)
+
+
+def spread(image: Image, plan: Plan) -> Image:
+    """Return how wrong a model thinks that it is: half the width of its 90 % interval.
+
+    Parameters
+    ----------
+    image : Image
+        The source that the plan was made for.
+    plan : Plan
+        Of a model that predicts its error, with `uncertainty`.
+
+    Returns
+    -------
+    Image
+        In float32 and the source's units, with the axes of `image`.
+    """
+    planned_image = planned(image, plan)
+    data = _lazy(image, plan, part="spread")
+    order = [plan.axes.index(a) for a in image.axes]
+    return replace(planned_image, data=data.transpose(order), name=f"{planned_image.name} spread")
+
+
+def _lazy(image: Image, plan: Plan, part: Literal["result", "spread"] = "result") -> da.Array:
     canonical = image.transposed(canonical_axes(image.axes))
     if canonical.shape != plan.shape or canonical.axes != plan.axes:
         raise SettingError(
             f"The plan is for {plan.axes} {plan.shape}, not {canonical.axes} {canonical.shape}.",
             "Make a plan for this image.",
         )
-    array = UpscaledArray(canonical.data, plan)
+    array = UpscaledArray(canonical.data, plan, part)
     chunks = tuple(
         plan.block["yx".index(axis)] if axis in "yx" else (n if axis == "s" else 1)
         for axis, n in zip(plan.axes, plan.output_shape, strict=True)
     )
-    data = da.from_array(
+    return da.from_array(
         array,
         chunks=chunks,
         name=f"superres-{da.core.tokenize(array)}",
@@ -209,12 +250,3 @@ def planned(image: Image, plan: Plan) -> Image:
         # Without it dask asks for an empty region, which would load the model.
         meta=np.empty((0,) * array.ndim, array.dtype),
     )
-    finer = canonical.rescaled(
-        plan.scale,
-        data,
-        name=f"{image.name} [x{plan.scale} {plan.spec.name}]",
-        history=(*image.history, history_record(image, plan)),
-        plan=plan,
-        is_labels=image.is_labels,
-    )
-    return finer.transposed(image.axes)

@@ -6,164 +6,23 @@ Adding a model is adding a row. The documentation's table, the widget's menu and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
+
+from napari_superres.models.spec import Consistency, ModelSpec, Option, Proven, WeightFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Proven = Literal["exact", "real weights", "reference tensors", "layout only"]
-Consistency = Literal["pixel", "local", "off"]
-
-
-@dataclass(frozen=True)
-class WeightFile:
-    """One file of weights.
-
-    Parameters
-    ----------
-    name : str
-        File name in the cache, and under its release.
-    sha256 : str
-        Checksum of the whole file; empty where its author publishes none.
-    size : int
-        Bytes.
-    urls : tuple of str
-        Where it can be had, best first. Empty for files that ship with the package.
-    """
-
-    name: str
-    sha256: str
-    size: int
-    urls: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting that a model takes beside those that all models share.
-
-    Parameters
-    ----------
-    name : str
-        Its key in ``options=`` and ``--option``.
-    default : str, int, float or bool
-        Value when it is not given; its type is the option's type.
-    help : str
-        One sentence.
-    low, high : float, optional
-        Smallest and largest allowed number.
-    choices : tuple of str
-        Allowed words, when they are few.
-    """
-
-    name: str
-    default: str | int | float | bool
-    help: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One row of the model table.
-
-    Parameters
-    ----------
-    name : str
-        What users type.
-    family : str
-        Module under `models/families` that loads it.
-    scale : int
-        Scale factor; 0 when the model makes any whole factor.
-    title : str
-        One line for menus.
-    domain : str
-        What it was trained on.
-    licence : str
-        SPDX identifier, or the licence's name.
-    citation : str
-        Reference to give when the model is used.
-    proven : str
-        How our code for it was shown to be right: *exact* (arithmetic), *real weights*,
-        *reference tensors* or *layout only*.
-    weights : tuple of WeightFile
-        Files it needs; the first is the main one.
-    homepage : str
-        Where to read about it.
-    commercial : bool
-        Whether the licence allows commercial use.
-    consent : bool
-        Whether the licence must be accepted before the first use.
-    bundled : bool
-        Whether the weights ship with the package.
-    samples : int
-        Samples a pixel that the network takes and gives: 1, or 3 for an RGB network.
-    needs_limits : bool
-        Whether intensities are mapped to [0, 1] first. False for models that commute with gain and
-        offset.
-    noise_input : bool
-        Whether a plane with the noise's standard deviation is appended to each tile.
-    denoise : float, "auto" or None
-        Default of ``denoise=``; None when the model has no such setting.
-    consistency : str
-        Default of ``consistency=``, decided by measurement.
-    radius : int
-        Exact receptive radius in source pixels: beyond it nothing influences a pixel.
-    halo : int
-        Default halo in source pixels: `radius`, or how far trained weights are seen to reach.
-    feather : int
-        Default feather in source pixels.
-    tile : int
-        Default core of a tile (halo excluded) in source pixels along y and x.
-    multiple : int
-        The network's input sides are multiples of this.
-    unit : {"tile", "plane"}
-        What is computed independently.
-    options : tuple of Option
-        What it takes beside the shared settings.
-    workspace : int
-        Bytes that the network needs while it runs, for one source pixel of a tile.
-    parameters : int
-        Number of trained numbers.
-    flop : float
-        Floating-point operations for one source pixel (two a multiply-add).
-    """
-
-    name: str
-    family: str
-    scale: int
-    title: str
-    domain: str
-    licence: str
-    citation: str
-    proven: Proven
-    weights: tuple[WeightFile, ...] = ()
-    homepage: str = ""
-    commercial: bool = True
-    consent: bool = False
-    bundled: bool = False
-    samples: int = 1
-    needs_limits: bool = False
-    noise_input: bool = False
-    denoise: float | Literal["auto"] | None = None
-    consistency: Consistency = "off"
-    radius: int = 0
-    halo: int = 0
-    feather: int = 0
-    tile: int = 512
-    multiple: int = 1
-    unit: Literal["tile", "plane"] = "tile"
-    options: tuple[Option, ...] = ()
-    workspace: int = 0
-    parameters: int = 0
-    flop: float = 0.0
-
-    def at(self, scale: int) -> ModelSpec:
-        """Return the row with its scale factor filled in, for models that make any factor."""
-        return self if self.scale else replace(self, scale=scale)
-
+__all__ = [
+    "MODELS",
+    "Consistency",
+    "ModelSpec",
+    "Option",
+    "Proven",
+    "WeightFile",
+    "default_model",
+]
 
 _NO_CITATION = "No citation needed: classical interpolation."
 _REALESRGAN = (
@@ -233,7 +92,84 @@ def _realesrgan(
     )
 
 
+def _embedded(
+    name: str,
+    title: str,
+    scale: int,
+    file: tuple[int, str],
+    *,
+    radius: int,
+    parameters: int,
+    denoise: Literal["auto"] | None = None,
+    consistency: Consistency,
+    bound: float = 0.0,
+) -> ModelSpec:
+    size, sha256 = file
+    return ModelSpec(
+        name=name,
+        family="microscopy",
+        scale=scale,
+        title=title,
+        domain="simulated microscopy: fluorescence, phase contrast, stains, electron microscopy",
+        licence="BSD-3-Clause",
+        citation="The napari-superres developers. napari-superres, its embedded models. 2026.",
+        proven="real weights",
+        weights=(WeightFile(f"{name}.safetensors", sha256, size),),
+        bundled=True,
+        noise_input=denoise is not None,
+        denoise=denoise,
+        consistency=consistency,
+        bound=bound,
+        radius=radius,
+        halo=radius,
+        tile=512,
+        workspace=1_200,
+        parameters=parameters,
+        flop=2.0 * parameters,
+    )
+
+
 _ROWS = (
+    _embedded(
+        "microscopy-x2",
+        "Embedded model x2: trained on simulated microscopy, keeps intensities",
+        2,
+        (429968, "546096a0bbf1fa3edef7acfabd9b78e082001225ce22d74fd7e5c5bae127961d"),
+        radius=13,
+        parameters=212_868,
+        denoise="auto",
+        consistency="local",
+        bound=0.8758461475372314,
+    ),
+    _embedded(
+        "microscopy-x4",
+        "Embedded model x4: trained on simulated microscopy, keeps intensities",
+        4,
+        (454584, "4f992d573cd4fff88bfdb700137e2cadc7d196da06e2cf3d60e44e3a513843b0"),
+        radius=13,
+        parameters=224_208,
+        denoise="auto",
+        consistency="local",
+        bound=1.374328851699829,
+    ),
+    _embedded(
+        "linear-x2",
+        "Embedded linear model x2: learned kernels, cannot invent anything",
+        2,
+        (2288, "5c00514a5b2ef5941f3488808cb3c62670130ec8a093cc92e3c71aa485f620c9"),
+        radius=4,
+        parameters=324,
+        consistency="pixel",
+    ),
+    _embedded(
+        "linear-x4",
+        "Embedded linear model x4: learned kernels, cannot invent anything",
+        4,
+        (6184, "d0df626779201684c5b6bdcab4266c16f22104d107554721a379a2bf19b615da"),
+        radius=4,
+        parameters=1_296,
+        consistency="pixel",
+    ),
     _interpolation("nearest", "Nearest neighbour: each pixel repeated", 0),
     _interpolation(
         "bicubic",

@@ -1,0 +1,92 @@
+"""The embedded models keep what they promise by construction."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+
+import napari_superres as sr
+from napari_superres.consistency import block_mean
+
+MODELS = [name for name, spec in sr.MODELS.items() if spec.bundled]
+ENGINES = ["cpu/ncnn", "cpu/torch"]
+
+
+def _cells(shape: tuple[int, int] = (90, 110), seed: int = 0) -> np.ndarray:
+    """Return something smooth with noise, as a camera gives it."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    light = 400 + 300 * np.sin(y / 4) * np.cos(x / 5)
+    return rng.poisson(light).astype(np.float32)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("device", ENGINES)
+def test_gain_and_offset_pass_through(model: str, device: str) -> None:
+    """A camera's gain and pedestal must not change what is seen."""
+    cells = _cells()
+    plain = sr.upscale(cells, model, device=device)
+    other = sr.upscale(cells * 3.5 + 2000, model, device=device)
+    assert np.abs((other - 2000) / 3.5 - plain).max() / np.ptp(plain) < 1e-5
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("device", ENGINES)
+def test_tiled_equals_untiled(model: str, device: str) -> None:
+    """The receptive radius in the row is exact: no seams."""
+    cells = _cells()
+    halo = sr.MODELS[model].halo + 5
+    tiled = sr.upscale(cells, model, device=device, tile=2 * halo + 24, denoise=_strength(model))
+    untiled = sr.upscale(cells, model, device=device, denoise=_strength(model))
+    # Winograd tiles of ncnn have a phase; torch sums in the same order wherever a tile begins.
+    assert np.abs(tiled - untiled).max() <= 1e-5 * np.ptp(cells)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_engines_agree(model: str) -> None:
+    """A laboratory with a graphics card and one without see the same cells."""
+    ncnn, torch = (sr.upscale(_cells(), model, device=device) for device in ENGINES)
+    assert np.abs(ncnn - torch).max() <= 1e-4 * np.ptp(ncnn)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_region_is_the_wholes_region(model: str) -> None:
+    """The preview is honest."""
+    lazy = sr.upscale(da.from_array(_cells(), chunks=40), model, tile=100)
+    whole = lazy.compute(scheduler="synchronous")
+    region = (slice(37, 151), slice(-60, -3))
+    np.testing.assert_array_equal(lazy[region].compute(), whole[region])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pixel_consistency_keeps_the_light(model: str) -> None:
+    """What was measured stays measured."""
+    cells = _cells()
+    result = sr.upscale(cells, model, consistency="pixel")
+    assert np.abs(block_mean(result, sr.MODELS[model].scale) - cells).max() < 1e-2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (20, 2)])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_smallest_images_work(model: str, shape: tuple[int, int]) -> None:
+    """A crop of a few pixels is an image too."""
+    result = sr.upscale(np.full(shape, 9, np.uint16), model)
+    np.testing.assert_array_equal(result, 9)
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if sr.MODELS[m].bound])
+def test_the_spread_scales_with_gain_and_ignores_offset(model: str) -> None:
+    """An error bar in counts is an error bar in counts, whatever the camera."""
+    cells = _cells()
+    result, spread = sr.upscale(cells, model, uncertainty=True)
+    assert spread.shape == result.shape
+    assert spread.dtype == np.float32
+    assert (spread >= 0).all()
+    assert spread.mean() > 0
+    _, other = sr.upscale(cells * 2 + 500, model, uncertainty=True)
+    np.testing.assert_allclose(other, 2 * spread, rtol=1e-3, atol=1e-3 * spread.mean())
+
+
+def _strength(model: str) -> float | None:
+    return None if sr.MODELS[model].denoise is None else 1.0
