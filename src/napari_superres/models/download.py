@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes that are here and the bytes there will be."""
 
 ATTEMPTS = 4
-"""How often each address is tried when the connection breaks."""
+"""How often in a row each address is tried without a byte more than before."""
 
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 """Seconds without a byte, and seconds to connect, after which an attempt has failed."""
@@ -103,22 +103,38 @@ def _fetch(spec: ModelSpec, file: WeightFile, progress: Progress, pause: float) 
         ) from error
     with client:
         for url in file.urls:
-            failure: _Failure | None = None
-            for attempt in range(ATTEMPTS):
-                if failure:
-                    time.sleep(max(failure.wait, pause * 2 ** (attempt - 1)))
-                failure = _attempt(client, url, file, target, progress)
-                if failure is None:
-                    return target
-                if not failure.again:
-                    break
-            assert failure is not None
+            failure = _persist(client, url, file, target, progress, pause)
+            if failure is None:
+                return target
             failures.append(f"{urlsplit(url).netloc}: {failure.reason}")
     raise WeightsError(
         f"'{file.name}' could not be downloaded ({'; '.join(failures)}).",
         "Try again later, which goes on where it stopped; or, without a network, fetch "
         f"{file.urls[0]} elsewhere and run 'superres models add {file.name} --as {spec.name}'.",
     )
+
+
+def _persist(
+    client: httpx.Client,
+    url: str,
+    file: WeightFile,
+    target: Path,
+    progress: Progress,
+    pause: float,
+) -> _Failure | None:
+    """Fetch a file from one address, however often the connection breaks while it gets on."""
+    part = target.with_name(target.name + ".part")
+    vain, most = 0, 0
+    while True:
+        failure = _attempt(client, url, file, target, progress)
+        if failure is None or not failure.again:
+            return failure
+        have = part.stat().st_size if part.exists() else 0
+        vain = 0 if have > most else vain + 1
+        most = max(most, have)
+        if vain == ATTEMPTS:
+            return failure
+        time.sleep(max(failure.wait, pause * 2 ** max(0, vain - 1)))
 
 
 def _attempt(
@@ -145,7 +161,7 @@ def _attempt(
             _note(note, url, response)
             total = have + int(response.headers.get("Content-Length", 0)) or file.size
             with part.open("ab" if have else "wb") as out:
-                for chunk in response.iter_raw(1 << 18):
+                for chunk in response.iter_raw():
                     have += len(chunk)
                     out.write(chunk)
                     progress(file.name, have, total)
