@@ -123,7 +123,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_export_writes_files_that_describe_themselves(trained: Path, tmp_path: Path) -> None:
     """A weight file must say where it comes from and what it reaches."""
-    export(trained, tmp_path, error_steps=4, count=1)
+    export(trained, tmp_path, error_steps=4, count=1, edge=64)
     for scale in (2, 4):
         content = read_trained(tmp_path / f"microscopy-x{scale}.safetensors")
         assert (content.kind, content.scale, content.pairs) == ("network", scale, TINY.pairs)

@@ -48,7 +48,9 @@ _LIMITS = (
 )
 
 
-def export(folder: Path, destination: Path, *, error_steps: int = 400, count: int = 2) -> None:
+def export(
+    folder: Path, destination: Path, *, error_steps: int = 400, count: int = 2, edge: int = 256
+) -> None:
     """Write ``microscopy-x*.safetensors`` with their cards.
 
     Parameters
@@ -61,12 +63,14 @@ def export(folder: Path, destination: Path, *, error_steps: int = 400, count: in
         Steps of fitting the error head.
     count : int
         Validation images of each kind.
+    edge : int
+        Their edge in truth pixels.
     """
     destination.mkdir(parents=True, exist_ok=True)
     network, settings, step = load_average(folder)
     stream = _stream(settings)
     fit_errors(network, stream, folder, steps=error_steps)
-    images = held_out(count)
+    images = held_out(count, edge)
     records = evaluate(network, images, network.scales)
     for scale in network.scales:
         ratios = error_ratios(network, images, scale)
