@@ -95,12 +95,14 @@ class TransformersCaptioner:
         dtype: torch.dtype = torch.float32,
         longest: int = LONGEST,
     ) -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText, AutoProcessor, __version__
 
+        # The keyword was renamed; large captioners do not fit into memory in float32.
+        kind = {"dtype" if int(__version__.split(".")[0]) >= 5 else "torch_dtype": dtype}
         try:
             self.processor: Any = AutoProcessor.from_pretrained(name, local_files_only=True)
             model: Any = AutoModelForImageTextToText.from_pretrained(
-                name, local_files_only=True, torch_dtype=dtype
+                name, local_files_only=True, **kind
             )
         except (OSError, ValueError, KeyError) as error:
             raise WeightsError(

@@ -191,13 +191,12 @@ def layout_of(shapes: Mapping[str, tuple[int, ...]], name: str, head: int = 64) 
 def _measure(shapes: Mapping[str, tuple[int, ...]], head: int) -> Layout:
     inputs = f"{_CONTROL}input_blocks."
     first = shapes[f"{inputs}0.0.weight"]
-    widths, depth = [], []
-    index, blocks = 1, _count(shapes, _ENCODER + r"down\.0\.block\.(\d+)\.")
+    blocks = _count(shapes, _ENCODER + r"down\.0\.block\.(\d+)\.")
     per_level = _first_downsampler(shapes, inputs) - 1
-    while f"{inputs}{index}.0.in_layers.2.weight" in shapes:
-        widths.append(shapes[f"{inputs}{index}.0.in_layers.2.weight"][0])
-        depth.append(_count(shapes, rf"{inputs}{index}\.1\.transformer_blocks\.(\d+)\."))
-        index += per_level + 1
+    # Of the input blocks the first is a convolution; each level but the last ends in a downsampler.
+    units = range(1, _count(shapes, re.escape(inputs) + r"(\d+)\."), per_level + 1)
+    widths = [shapes[f"{inputs}{unit}.0.in_layers.2.weight"][0] for unit in units]
+    depth = [_count(shapes, rf"{inputs}{unit}\.1\.transformer_blocks\.(\d+)\.") for unit in units]
     attention = f"{_CONTROL}middle_block.1.transformer_blocks.0.attn2.to_k.weight"
     levels = _count(shapes, _ENCODER + r"down\.(\d+)\.")
     return Layout(
