@@ -17,7 +17,6 @@ import numpy as np
 from napari_superres.errors import AxesError, InputError, OutputError, UnreadableError
 from napari_superres.formats.decoded_cache import decoded
 from napari_superres.formats.suffixes import split_suffix
-from napari_superres.formats.tiff_levels import BROKEN
 from napari_superres.image import Channel, Image, check_axes
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class PictureArray:
         decode = imagecodecs.png_decode if data.startswith(_PNG) else imagecodecs.jpeg_decode
         try:
             pixels = np.asarray(decode(data))
-        except (*BROKEN, MemoryError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise UnreadableError(f"'{self.path}' is damaged: {error}.", _AGAIN) from error
         shape = (*self.shape[1:], self.shape[0]) if self.samples_first else self.shape
         if pixels.shape != shape or pixels.dtype != self.dtype:

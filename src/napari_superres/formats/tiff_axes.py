@@ -123,7 +123,7 @@ def apply_order(array: da.Array, order: Order) -> da.Array:
 
 def _from_file(series: Series, interleaved: bool, name: str) -> Order:
     own = series.axes
-    unnamed = [a for a in own if a in _UNNAMED]
+    unnamed = [a for a in own if a in _UNNAMED or not "a" <= a <= "z"]
     planar = "s" in own and not interleaved and series.kind in _PLAIN
     colors = is_rgb(series)
     if unnamed or len(set(own)) != len(own):

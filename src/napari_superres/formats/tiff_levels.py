@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import tifffile
 
 from napari_superres.errors import UnreadableError
 from napari_superres.formats.decoded_cache import decoded
@@ -22,7 +23,14 @@ from napari_superres.formats.decoded_cache import decoded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-BROKEN = (ValueError, RuntimeError, TypeError, LookupError, ArithmeticError, NotImplementedError)
+BROKEN = (
+    tifffile.TiffFileError,  # a ValueError in newer versions only
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+)
 """What decoders raise on damaged data; imagecodecs derives its errors from RuntimeError."""
 
 _NARROW = 8
