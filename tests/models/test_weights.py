@@ -277,6 +277,16 @@ def test_changed_file_is_noticed(shared: Path) -> None:
         weights.find_weights(spec)
 
 
+def test_changed_file_of_an_own_model_is_noticed(checkpoint: Path) -> None:
+    """Else the same name could stand for other weights tomorrow."""
+    path = library.add(checkpoint, "my-net").path
+    save_file(random_tensors(COMPACT, seed=1), path)
+    with pytest.raises(WeightsError, match="is not the file that was added as 'my-net'"):
+        weights.find_weights(weights.find_model("my-net"))
+    with pytest.raises(WeightsError, match="it has changed"):
+        library.verify("my-net")
+
+
 def test_same_time_and_size_hide_a_change_from_all_but_verify(shared: Path) -> None:
     """Else checking would read gigabytes each time; or `verify` would trust its memory."""
     path = library.add(published(shared, "realesr-animevideov3.pth")).path

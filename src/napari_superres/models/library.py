@@ -106,6 +106,10 @@ def remove(name: str) -> list[Path]:
     WeightsError
         If its weights ship with the package, or there are none in the cache.
     """
+    own = custom.added_models().get(name)
+    if own is not None and name not in MODELS:  # even one that is damaged
+        forget(own)
+        return [own]
     spec = find_model(name)
     if spec.bundled or custom.is_file_name(name):
         raise WeightsError(

@@ -158,6 +158,11 @@ def check_file(spec: ModelSpec, file: WeightFile, path: Path, *, again: bool = F
         If the checksum is neither that of the row nor that of a file which the user added.
     """
     record = fingerprint(path, again=again)
+    if path.parent == models_folder() and not record.added:
+        raise WeightsError(
+            f"'{path}' is not the file that was added as '{spec.name}': it has changed.",
+            f"Run 'superres models add FILE --as {spec.name}' with the right one.",
+        )
     if not file.sha256 or record.sha256 == file.sha256 or (record.added and spec.name in MODELS):
         return
     if spec.name in MODELS:
