@@ -46,6 +46,7 @@ def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
 def panel(viewer: Any) -> Any:
     """Return the panel, opened as users open it."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-superres", "Super-resolution")
+    widget.form.choose("lanczos", 2)  # needs no weights
     settle()
     return widget
 

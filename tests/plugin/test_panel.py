@@ -16,7 +16,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 import napari_superres as sr
-from napari_superres.models.catalog import WeightFile
+from napari_superres.models.catalog import WeightFile, default_model
 from napari_superres.plugin import widget as widget_module
 from napari_superres.plugin.commands import open_panel, upscale_active_layer
 from tests.plugin.conftest import settle
@@ -157,6 +157,19 @@ def test_run_writes_a_file_and_shows_it(
     assert str(path) in panel.progress.line.text()
 
 
+def test_denoising_is_left_to_the_model_unless_it_is_set(viewer: Any, panel: Any) -> None:
+    """A zero that nobody chose would switch off what the model was trained to do."""
+    panel.form.choose("microscopy-x2")
+    assert panel.form.denoise.text() == "Automatic"
+    assert "denoise" not in panel.form.settings()
+    panel.form.denoise.setValue(0.3)
+    assert panel.form.settings()["denoise"] == 0.3
+    panel.form.choose("realesr-general-x4v3")
+    assert panel.form.settings()["denoise"] == 1.0
+    panel.form.choose("lanczos")
+    assert "denoise" not in panel.form.settings()
+
+
 def test_run_on_demand_is_the_first_choice(
     viewer: Any, source: Any, panel: Any, qtbot: Any, engine: Engine
 ) -> None:
@@ -277,10 +290,13 @@ def test_weights_that_are_missing_are_one_sentence_with_ways_out(
     assert panel.form.download.text() == "Download 5 MB"
     assert panel.form.denoise.isVisible()
     click(qtbot, panel.preview_button)
-    finished(qtbot, panel)
-    assert "which are not on this computer" in said[-1]
+    assert panel.progress.work is None
+    assert said == [
+        "The weights of 'realesr-general-x4v3' are not on this computer, and nothing is downloaded "
+        "unasked. Press 'Download 5 MB'; without a network, 'superres models download "
+        "realesr-general-x4v3' names other ways."
+    ]
     assert panel.progress.line.text() == said[-1]
-    assert "Traceback" not in said[-1]
     panel.form.choose("bicubic")
     assert not panel.form.download.isVisible()
     assert not panel.form.denoise.isVisible()
@@ -343,9 +359,10 @@ def test_commands_do_what_the_panel_does(
     """Menu and command palette."""
     panel = open_panel(viewer)
     assert open_panel(viewer) is panel
+    assert panel.form.model.currentData() == default_model(2)
     upscale_active_layer(viewer)
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
-    assert viewer.layers[-1].name == "noise [x2 lanczos]"
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
+    assert viewer.layers[-1].name == f"noise [x2 {default_model(2)}]"
     viewer.layers.selection.active = None
     upscale_active_layer(viewer)
     assert said == ["No layer is selected. Select one image in the layer list."]

@@ -11,12 +11,11 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QPushButton,
 )
 
-from napari_superres.errors import SuperresError
+from napari_superres.errors import LicenceError, SuperresError, WeightsError
 from napari_superres.models.catalog import MODELS, default_model
 from napari_superres.models.weights import find_model, needed_files, state
 from napari_superres.plugin.rows import combo
@@ -59,8 +58,8 @@ class SettingsForm(QObject):
         self.download = QPushButton("Download")
         self.scale = combo("Factor", "How many times finer y and x become.")
         self.denoise = QDoubleSpinBox()
-        self.denoise.setRange(0, 1)
         self.denoise.setSingleStep(0.1)
+        self.denoise.setDecimals(1)
         self.denoise.setAccessibleName("Denoising strength")
         self.denoise.setToolTip("0 keeps the noise, 1 removes all that the model takes for noise.")
         self.consistency = combo("Consistency", "How the light that was measured is kept.")
@@ -81,10 +80,32 @@ class SettingsForm(QObject):
         """The chosen model's row; None when its file cannot be used."""
         return self._spec
 
-    @property
-    def problem(self) -> str:
-        """Why the chosen model cannot be used, in one sentence; empty if it can."""
-        return self._problem
+    def check(self) -> None:
+        """Refuse a model that cannot be used now, with what to click or type.
+
+        Raises
+        ------
+        WeightsError
+            If its file is not one of weights, or they are not on this computer.
+        LicenceError
+            If its licence must be accepted first.
+        """
+        spec = self._spec
+        if spec is None:
+            raise WeightsError(self._problem)
+        now = state(spec)
+        if now == "to download":
+            raise WeightsError(
+                f"The weights of '{spec.name}' are not on this computer, and nothing is downloaded "
+                "unasked.",
+                f"Press '{self.download.text()}'; without a network, 'superres models download "
+                f"{spec.name}' names other ways.",
+            )
+        if now == "to accept":
+            raise LicenceError(
+                f"The licence of '{spec.name}' ({spec.licence}) must be accepted first.",
+                f"Read it at {spec.homepage}, then run 'superres models accept {spec.name}'.",
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return the keywords for `upscale` and `plan_for`; what is left to default is left out."""
@@ -94,7 +115,7 @@ class SettingsForm(QObject):
             "consistency": self.consistency.currentData(),
             "device": self.device.currentData(),
         }
-        if self._spec is not None and self._spec.denoise is not None:
+        if self._spec is not None and self._spec.denoise is not None and self.denoise.value() >= 0:
             wishes["denoise"] = round(self.denoise.value(), 2)
         return {key: value for key, value in wishes.items() if value is not None}
 
@@ -134,10 +155,8 @@ class SettingsForm(QObject):
     def add_rows(self, form: QFormLayout) -> None:
         """Add the fields to a form."""
         form.addRow("Model", self.model)
-        beneath = QHBoxLayout()
-        beneath.addWidget(self.chip, 1)
-        beneath.addWidget(self.download)
-        form.addRow(beneath)
+        form.addRow(self.chip)
+        form.addRow(self.download)
         form.addRow(self.about)
         form.addRow("Factor", self.scale)
         form.addRow("Denoise", self.denoise)
@@ -160,8 +179,11 @@ class SettingsForm(QObject):
         strength = self._spec.denoise if self._spec else None
         if self._rows is not None:
             self._rows.setRowVisible(self.denoise, strength is not None)
-        if isinstance(strength, float):
-            self.denoise.setValue(strength)
+        automatic = strength == "auto"
+        # Below 0 stands for what the model itself finds in the image.
+        self.denoise.setRange(-0.1 if automatic else 0.0, 1.0)
+        self.denoise.setSpecialValueText("Automatic" if automatic else "")
+        self.denoise.setValue(-0.1 if automatic else float(strength or 0))
         self._tell()
 
     def _ask_for_file(self) -> None:
@@ -225,7 +247,7 @@ def state_words(spec: ModelSpec) -> str:
     if now == "to download":
         return "Not on this computer"
     if now == "to accept":
-        return f"Licence to accept: superres models accept {spec.name}"
+        return "Licence not accepted yet"
     return "Ready"
 
 

@@ -175,8 +175,7 @@ class SuperresWidget(QWidget):
         layer = self.layers.layer
         if layer is None:
             raise InputError("There is no image layer.", "Open an image first.")
-        if self.form.problem:
-            raise InputError(self.form.problem)
+        self.form.check()
         return layer, layer_to_image(layer)
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
