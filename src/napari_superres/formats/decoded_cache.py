@@ -70,7 +70,7 @@ class DecodedCache:
                 del self._under_way[key]
             mine.set_exception(error)
             raise
-        array.flags.writeable = False
+        array.setflags(write=False)
         with self._lock:
             del self._under_way[key]
             self._keep(key, array)
