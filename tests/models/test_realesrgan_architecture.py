@@ -15,9 +15,9 @@ from napari_superres.models.catalog import MODELS
 from napari_superres.models.checkpoints import read_tensors
 from napari_superres.models.families.realesrgan.architecture import (
     Architecture,
-    official_names,
     recognise,
 )
+from napari_superres.models.families.realesrgan.names import official_names
 from napari_superres.models.families.realesrgan.networks import build
 from tests.models.conftest import RRDB, TINY, random_tensors
 

@@ -70,7 +70,7 @@ def test_misspelt_name_gets_a_suggestion(typed: str, near: str) -> None:
 
 def test_unknown_name_gets_the_list() -> None:
     """Else a user would not know what there is."""
-    with pytest.raises(UnknownModelError, match="Known are: nearest, bicubic"):
+    with pytest.raises(UnknownModelError, match=r"Known are: .*nearest, bicubic"):
         weights.find_model("zzzzzz")
     with pytest.raises(LookupError):
         weights.find_model("zzzzzz")

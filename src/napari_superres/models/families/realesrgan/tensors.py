@@ -8,7 +8,8 @@ import numpy as np
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.checkpoints import read_tensors
-from napari_superres.models.families.realesrgan.architecture import official_names, recognise
+from napari_superres.models.families.realesrgan.architecture import recognise
+from napari_superres.models.families.realesrgan.names import official_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
