@@ -71,7 +71,7 @@ def serving(folder: Path) -> Iterator[Server]:
             status = 206 if "Range" in self.headers else 200
             self._answer(status, part, len(part), f"bytes {start}-{stop - 1}/{size}", mood == "cut")
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def _answer(
             self, status: int, body: bytes, length: int, span: str = "", cut: bool = False
@@ -87,7 +87,7 @@ def serving(folder: Path) -> Iterator[Server]:
                 self.wfile.write(body[: length // 2] if cut else body)
             self.close_connection = cut or self.close_connection
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
