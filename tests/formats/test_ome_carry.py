@@ -216,6 +216,17 @@ def test_part_of_a_stack_keeps_the_times_of_its_planes(source: Image) -> None:
     assert float(planes[0].attrib["PositionY"]) == pytest.approx(20 + 5 * 0.2)
 
 
+def test_channels_in_another_order_keep_what_belongs_to_them(source: Image) -> None:
+    """The wavelength of one dye is attached to another."""
+    channels = (source.channels[1], source.channels[0])
+    swapped = replace(source, data=source.data[[1, 0]], channels=channels)
+    found = {c.attrib["Name"]: c.attrib for c in parsed(swapped).findall(f".//{OME}Channel")}
+    assert list(found) == ["GFP", "DAPI"]
+    assert found["DAPI"]["EmissionWavelength"] == "461"
+    times = [float(plane.attrib["DeltaT"]) for plane in parsed(swapped).findall(f".//{OME}Plane")]
+    assert times == [10, 11, 12, 0, 1, 2]
+
+
 def test_planes_that_cannot_be_told_apart_bring_no_times(source: Image) -> None:
     """Times of other planes are attached by guessing."""
     unknown = replace(source, data=source.data[:, :2], pixel_size=(1.0, 0.3, 0.2, 0.2))

@@ -20,7 +20,8 @@ from napari_superres._version import __version__
 from napari_superres.errors import InputError
 from napari_superres.formats.ome_carry import Carrier
 from napari_superres.formats.ome_schema import IMAGE_CHILDREN
-from napari_superres.formats.ome_xml import NAMESPACE, Ome, OmeImage, OmeXmlError, parse_ome
+from napari_superres.formats.ome_source import chosen_indices, distance_moved, find_source
+from napari_superres.formats.ome_xml import NAMESPACE, Ome, OmeImage
 from napari_superres.formats.units import factor, ome_symbol
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def compose_ome(image: Image) -> str:
         If OME-XML cannot hold such axes or pixels.
     """
     check_writable(image)
-    source, original = _source(image)
+    source, original = find_source(image)
     carrier = Carrier(None if source is None else source.root)
     root = Element(
         "OME",
@@ -128,18 +129,6 @@ def check_writable(image: Image) -> None:
         )
 
 
-def _source(image: Image) -> tuple[Ome | None, OmeImage | None]:
-    """Return what the source said, and which of its images this one was."""
-    try:
-        ome = parse_ome(str(image.metadata.get("ome_xml", "")))
-    except OmeXmlError:
-        return None, None
-    number = int(image.source.get("series", 0))
-    if len(ome.images) == 1:
-        return ome, ome.images[0]
-    return ome, ome.images[number] if number < len(ome.images) else None
-
-
 def _add_pixels(
     element: Element,
     image: Image,
@@ -170,7 +159,7 @@ def _add_pixels(
             attributes[attribute] = repr(size)
             attributes[f"{attribute}Unit"] = symbol
     pixels = SubElement(element, "Pixels", attributes)
-    chosen = _chosen(image, source, original)
+    chosen = chosen_indices(image, source, original)
     old = [] if original is None else carrier.elements(original, "Channel")
     for i, channel in enumerate(image.channels):
         own = {"ID": f"Channel:0:{i}", "SamplesPerPixel": str(samples)}
@@ -202,62 +191,13 @@ def _add_planes(
     }
     if not old:
         return
-    moved = _moved(image, source)
+    moved = distance_moved(image, source)
     for t, c, z in itertools.product(*(range(len(chosen[axis])) for axis in "tcz")):
         key = (str(chosen["z"][z]), str(chosen["c"][c]), str(chosen["t"][t]))
         if key in old:
             made = SubElement(pixels, "Plane", TheZ=str(z), TheT=str(t), TheC=str(c))
             carrier.fill(made, old[key])
             carrier.move(made, moved)
-
-
-def _chosen(image: Image, source: Ome | None, original: OmeImage | None) -> dict[str, list[int]]:
-    """Return which indices of the source the image has along z, c and t; less where unknown.
-
-    A part of a stack keeps its place in physical space, which tells its indices.
-    """
-    if original is None:
-        return {}
-    before = {} if source is None else source.record.get("image", {}).get("translation", {})
-    found: dict[str, list[int]] = {}
-    for axis in "zt":
-        count, there = image.size(axis, 1), original.sizes[axis.upper()]
-        if axis not in image.axes:
-            if there == 1:
-                found[axis] = [0]
-            continue
-        at = image.axes.index(axis)
-        size = original.pixel_size.get(axis, 1.0)
-        start = (image.translation[at] - before.get(axis, 0.0)) / size
-        step = image.pixel_size[at] / size
-        indices = [round(start + i * step) for i in range(count)]
-        is_whole = np.allclose([start, step], np.round([start, step]), atol=1e-3)
-        if is_whole and step >= 1 and indices[0] >= 0 and indices[-1] < there:
-            found[axis] = indices
-    channels = _chosen_channels(image, original)
-    if channels is not None:
-        found["c"] = channels
-    return found
-
-
-def _chosen_channels(image: Image, original: OmeImage) -> list[int] | None:
-    samples = image.size("s", 1)
-    old = [channel.name for channel in original.channels[::samples]]
-    new = [channel.name for channel in image.channels]
-    if len(new) == len(old):
-        return list(range(len(new)))
-    is_clear = all(name and old.count(name) == 1 for name in new)
-    return [old.index(name) for name in new] if is_clear else None
-
-
-def _moved(image: Image, source: Ome | None) -> dict[str, tuple[float, str | None]]:
-    """Return how far the first pixel is from that of the source along x and y, and the unit."""
-    before = {} if source is None else source.record.get("image", {}).get("translation", {})
-    return {
-        axis: (image.translation[at] - before.get(axis, 0.0), image.units[at])
-        for at, axis in enumerate(image.axes)
-        if axis in "xy"
-    }
 
 
 def _calibration(image: Image, axis: str) -> tuple[float, str | None]:

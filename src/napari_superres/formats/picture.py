@@ -1,14 +1,13 @@
 """PNG and JPEG: single pictures, read lazily, and PNG written.
 
-The headers are read here, a few bytes at open; imagecodecs decodes when pixels are asked for.
+At open a few bytes of the header are read; imagecodecs decodes when pixels are asked for.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import dask.array as da
 import imagecodecs
@@ -16,41 +15,9 @@ import numpy as np
 
 from napari_superres.errors import AxesError, InputError, OutputError, UnreadableError
 from napari_superres.formats.decoded_cache import decoded
+from napari_superres.formats.picture_header import AGAIN, PNG, Picture, read_header
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.image import Channel, Image, check_axes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_AGAIN = "Copy it again from where it was made."
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-"""By colour type: gray, RGB, palette, gray with alpha, RGBA (PNG specification, 11.2.2)."""
-
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Markers that start a frame and give its size (ITU T.81, table B.1)."""
-
-_JPEG_TAIL = 65536
-"""Bytes at the end in which a whole JPEG has its end marker; some cameras write behind it."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What the header of a picture says.
-
-    Parameters
-    ----------
-    height, width, samples : int
-        Of the decoded picture.
-    dtype : np.dtype
-        uint8 or uint16.
-    """
-
-    height: int
-    width: int
-    samples: int
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)
@@ -109,17 +76,17 @@ class PictureArray:
             raise UnreadableError(
                 f"'{self.path}' has changed since it was opened.", "Open it again."
             )
-        decode = imagecodecs.png_decode if data.startswith(_PNG) else imagecodecs.jpeg_decode
+        decode = imagecodecs.png_decode if data.startswith(PNG) else imagecodecs.jpeg_decode
         try:
             pixels = np.asarray(decode(data))
         except (ValueError, RuntimeError, MemoryError) as error:
-            raise UnreadableError(f"'{self.path}' is damaged: {error}.", _AGAIN) from error
+            raise UnreadableError(f"'{self.path}' is damaged: {error}.", AGAIN) from error
         shape = (*self.shape[1:], self.shape[0]) if self.samples_first else self.shape
         if pixels.shape != shape or pixels.dtype != self.dtype:
             raise UnreadableError(
                 f"'{self.path}' holds other pixels ({pixels.shape}, {pixels.dtype}) than its "
                 f"header says ({shape}, {self.dtype}).",
-                _AGAIN,
+                AGAIN,
             )
         return pixels
 
@@ -155,7 +122,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     if series or level:
         raise InputError(f"'{real}' is one picture: it has series 0 and level 0 only.")
     state = os.stat(real)
-    picture = _read_header(real, state.st_size)
+    picture = read_header(real, state.st_size)
     stored = (picture.height, picture.width, *(() if picture.samples == 1 else (picture.samples,)))
     letters = axes or _letters(picture)
     if len(letters) != len(stored):
@@ -241,75 +208,3 @@ def _channels(picture: Picture) -> tuple[Channel, ...]:
     if picture.samples == 2:
         return Channel("gray"), alpha
     return Channel("red", "FF0000"), Channel("green", "00FF00"), Channel("blue", "0000FF"), alpha
-
-
-def _read_header(path: str, size: int) -> Picture:
-    """Return what the header says, after a look whether the file is whole."""
-    if size == 0:
-        raise UnreadableError(f"'{path}' is empty.", _AGAIN)
-    kinds: tuple[tuple[bytes, Callable[[IO[bytes]], Picture]], ...] = (
-        (_PNG, _png_header),
-        (b"\xff\xd8", _jpeg_header),
-    )
-    with open(path, "rb") as file:
-        head = file.read(8)
-        for magic, parse in kinds:
-            if head.startswith(magic):
-                file.seek(len(magic))
-                try:
-                    picture = parse(file)
-                except (struct.error, KeyError, EOFError) as error:
-                    raise UnreadableError(f"'{path}' is truncated or damaged.", _AGAIN) from error
-                if 0 in (picture.height, picture.width):
-                    raise InputError(f"'{path}' is a picture without pixels.", _AGAIN)
-                if magic != _PNG and picture.samples == 4:
-                    raise InputError(
-                        f"'{path}' holds the colours of a printer (CMYK).",
-                        "Convert it to RGB with an image editor.",
-                    )
-                return picture
-    raise UnreadableError(
-        f"'{path}' is neither PNG nor JPEG: it starts with {head[:4]!r}.",
-        "Check that it was copied completely and carries the right suffix.",
-    )
-
-
-def _png_header(file: IO[bytes]) -> Picture:
-    """Walk over the chunks to the last one; their contents are not read."""
-    width = height = depth = color = 0
-    is_transparent = False
-    while True:
-        length, kind = struct.unpack(">I4s", file.read(8))
-        start = file.tell()
-        if kind == b"IHDR":
-            width, height, depth, color = struct.unpack(">IIBB", file.read(10))
-        is_transparent |= kind == b"tRNS"
-        file.seek(start + length)
-        if len(file.read(4)) < 4:
-            raise EOFError
-        if kind == b"IEND":
-            break
-    samples = _PNG_SAMPLES[color]
-    if is_transparent and color in (0, 2, 3):
-        samples += 1
-    return Picture(height, width, samples, np.dtype(np.uint16 if depth == 16 else np.uint8))
-
-
-def _jpeg_header(file: IO[bytes]) -> Picture:
-    while True:
-        marker = file.read(2)
-        while marker[1:] == b"\xff":  # padding
-            marker = b"\xff" + file.read(1)
-        if len(marker) < 2 or marker[0] != 0xFF:
-            raise EOFError
-        (length,) = struct.unpack(">H", file.read(2))
-        if marker[1] in _JPEG_FRAMES:
-            depth, height, width, samples = struct.unpack(">BHHB", file.read(6))
-            break
-        file.seek(length - 2, os.SEEK_CUR)
-    # Decoders fill what is cut off with gray and say nothing, so the end marker has to be there.
-    end = file.seek(0, os.SEEK_END)
-    file.seek(max(0, end - _JPEG_TAIL))
-    if b"\xff\xd9" not in file.read():
-        raise EOFError
-    return Picture(height, width, samples, np.dtype(np.uint16 if depth > 8 else np.uint8))
