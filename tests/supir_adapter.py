@@ -17,7 +17,7 @@ from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.loading import PARTS, assemble, parts_on_meta
 from napari_superres.models.families.supir.modules import CrossInject
 from napari_superres.models.families.supir.network import Conditioning
-from napari_superres.models.families.supir.tensors import fill
+from napari_superres.models.parts import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -18,7 +18,7 @@ import torch
 
 from napari_superres import Image
 from napari_superres.errors import Cancelled, SettingError
-from napari_superres.models.cache import models_folder
+from napari_superres.models.cache import fingerprint, models_folder, write_record
 from napari_superres.models.catalog import ModelSpec, Option, WeightFile
 from napari_superres.models.engine import Address, Halo, Setting
 from napari_superres.models.families import supir as family
@@ -134,7 +134,9 @@ def test_worker_threads_compute_with_as_many_threads_as_the_main_one(supir: Tiny
 def test_stack_does_not_depend_on_chunks_scheduler_or_selection(supir: Tiny) -> None:
     """The part on the screen would not be the part in the file."""
     models_folder().mkdir(parents=True)
-    shutil.copy(supir.supir, models_folder() / row().weights[0].name)
+    added = models_folder() / row().weights[0].name
+    shutil.copy(supir.supir, added)
+    write_record(added, dataclasses.replace(fingerprint(added), added=True))
     pixels = np.random.default_rng(0).integers(0, 4000, (2, SIDE, SIDE)).astype(np.uint16)
     wishes: dict[str, Any] = {
         "limits": (0, 4000),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_superres.models.families.supir.layout import Layout
 
-TILE = 1024
+TILE = 2048
 """Pixels along an edge above which images are encoded and decoded in overlapping tiles."""
 
 

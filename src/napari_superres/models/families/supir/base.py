@@ -5,18 +5,17 @@ Nothing is fetched: a checkpoint that is not on this computer is an error that n
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.cache import weights_folder
-from napari_superres.models.families.supir.keys import modern_name, sort_names
-from napari_superres.models.families.supir.tensors import open_folder, open_tensors
+from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.text import encoder_config, from_open_clip
+from napari_superres.models.parts import local_place, modern_name, open_folder, open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -156,19 +155,8 @@ def find_tokenizer(wish: str, place: Path) -> Path:
 
 
 def _as_place(name: str) -> Path | None:
-    """Return a path as it is, and an id as its folder in the hub's cache."""
-    path = Path(name).expanduser()
-    if path.exists():
-        return _inside(path)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        return None
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return _inside(Path(snapshot_download(name, local_files_only=True)))
-    except LocalEntryNotFoundError:
-        return None
+    place = local_place(name)
+    return place if place is None else _inside(place)
 
 
 def _inside(path: Path) -> Path:

@@ -60,12 +60,6 @@ _VAE = {
     "mid.attn_1.v": "mid_block.attentions.0.to_v",
     "mid.attn_1.proj_out": "mid_block.attentions.0.to_out.0",
 }
-_OLD_VAE = {
-    ".query.": ".to_q.",
-    ".key.": ".to_k.",
-    ".value.": ".to_v.",
-    ".proj_attn.": ".to_out.0.",
-}
 
 
 def sort_names(names: Iterable[str], blocks: int = 2, levels: int = 4) -> dict[str, dict[str, str]]:
@@ -160,13 +154,6 @@ def vae_name(name: str, levels: int) -> str:
 
 def _encoder_name(name: str, levels: int) -> str:
     return vae_name(f"encoder.{name}", levels).removeprefix("encoder.")
-
-
-def modern_name(name: str) -> str:
-    """Return today's name of a tensor of a diffusers autoencoder saved before 2023."""
-    for old, new in _OLD_VAE.items():
-        name = name.replace(old, new)
-    return name
 
 
 def _adapter_name(name: str) -> str:

@@ -11,8 +11,8 @@ from napari_superres.models.families.supir.base import Found, find_base, open_ba
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.network import Network
-from napari_superres.models.families.supir.tensors import fill, open_tensors
 from napari_superres.models.families.supir.text import TextEncoders, build_encoder
+from napari_superres.models.parts import fill, open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_superres.models.families.supir.network import Conditioning
-from napari_superres.models.families.supir.tensors import fill
+from napari_superres.models.parts import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,9 +1,15 @@
-"""Read tensors without running what a file carries, and fill a part with exactly its own."""
+"""Parts of diffusion models: where they are on this computer, and how they get their tensors.
+
+Nothing is fetched, nothing that a file carries is executed, and a part gets exactly its own
+tensors.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,13 +19,20 @@ from napari_superres.errors import WeightsError
 from napari_superres.models.checkpoints import read_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
 
-def open_tensors(path: Path) -> dict[str, Tensor]:
+_OLD_ATTENTION = {
+    ".query.": ".to_q.",
+    ".key.": ".to_k.",
+    ".value.": ".to_v.",
+    ".proj_attn.": ".to_out.0.",
+}
+
+
+def open_tensors(path: Path, under: str = "state_dict") -> dict[str, Tensor]:
     """Return every tensor of a checkpoint as it is stored, on the CPU.
 
     The files are many gigabytes long: their pages are read from the disk as tensors are used.
@@ -27,8 +40,10 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
     Parameters
     ----------
     path : Path
-        Safetensors, or what ``torch.save`` writes (``.ckpt``, ``.pth``, ``.bin``); then tensors may
-        lie under ``state_dict``. Pickles are never executed.
+        Safetensors, or what ``torch.save`` writes (``.ckpt``, ``.pth``, ``.bin``, ``.pkl``).
+        Pickles are never executed.
+    under : str
+        Name under which the tensors of what ``torch.save`` writes may lie.
 
     Raises
     ------
@@ -43,7 +58,7 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
         if head[8:9] == b"{":
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        content = content.get("state_dict", content)
+        content = content.get(under, content)
         if content and all(isinstance(value, torch.Tensor) for value in content.values()):
             return dict(content)
     except (SafetensorError, RuntimeError, AttributeError, ValueError, EOFError, OSError):
@@ -85,6 +100,91 @@ def open_folder(folder: Path, stem: str, *, half: bool) -> dict[str, Tensor]:
         f"'{folder}' has no weights: neither '{stem}.safetensors' nor '{stem}.fp16.safetensors'.",
         "Fetch the whole folder again.",
     )
+
+
+def load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype, *, half: bool = False) -> Any:
+    """Return one part of a diffusers folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+    name : str
+        Of the part, such as ``unet``.
+    kind : type
+        Its class in diffusers.
+    dtype : torch.dtype
+    half : bool
+        Whether weights in half precision are preferred, where both are there.
+
+    Raises
+    ------
+    WeightsError
+        If the part is not there, incomplete, or of another network.
+    """
+    place = folder / name
+    if not (place / "config.json").is_file():
+        raise WeightsError(
+            f"'{folder}' is not a complete model: it lacks '{name}/config.json'.",
+            "Fetch the whole folder again.",
+        )
+    tensors = open_folder(place, "diffusion_pytorch_model", half=half)
+    with torch.device("meta"):
+        part = kind.from_config(kind.load_config(place))
+    source = {modern_name(key): key for key in tensors}
+    fill(part, tensors, source, name=name, where=str(place), dtype=dtype)
+    return part
+
+
+def modern_name(name: str) -> str:
+    """Return today's name of a tensor that diffusers saved before 2023."""
+    for old, new in _OLD_ATTENTION.items():
+        name = name.replace(old, new)
+    return name
+
+
+def find_folder(wish: str, ids: Sequence[str], model: str) -> Path:
+    """Return the folder of a diffusers model on this computer.
+
+    Parameters
+    ----------
+    wish : str
+        A folder, or an id on the Hugging Face hub; empty looks for `ids`.
+    ids : sequence of str
+        Where the model is published, best first.
+    model : str
+        What to call it in an error.
+
+    Raises
+    ------
+    WeightsError
+        If it is not here; nothing is fetched.
+    """
+    for name in (wish,) if wish else ids:
+        folder = local_place(name)
+        if folder is not None and folder.is_dir():
+            return folder
+    raise WeightsError(
+        f"'{model}' needs the folder {' or '.join((wish,) if wish else ids)}, which is not on this "
+        "computer; nothing is downloaded unasked.",
+        f"Fetch it with 'hf download {wish or ids[0]}', or name a folder with option base=PATH.",
+    )
+
+
+def local_place(name: str) -> Path | None:
+    """Return a path as it is, an id as its folder in the hub's cache; None if it is not here."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
 def fill(
