@@ -11,6 +11,11 @@ SHARE = 0.8
 """Part of the free memory that a run may plan for; the rest is for what else happens."""
 
 
+def free_memory() -> int:
+    """Return how many bytes of memory can be had without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
 def check_memory(needed: float, what: str, hint: str) -> None:
     """Refuse to begin what needs more memory than is free.
 
@@ -28,7 +33,7 @@ def check_memory(needed: float, what: str, hint: str) -> None:
     ResourceError
         If it does not fit.
     """
-    free = psutil.virtual_memory().available
+    free = free_memory()
     if needed > SHARE * free:
         raise ResourceError(
             f"{what} needs about {human_bytes(needed)} of memory; {human_bytes(free)} are free.",

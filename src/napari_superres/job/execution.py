@@ -46,9 +46,6 @@ HOPELESS = 4
 CHECKED_TOGETHER = 16
 """Blocks of an earlier run that one task reads again."""
 
-GPU_WORKERS = 3
-"""On a GPU one block is read while one is computed and one is written; the engine takes turns."""
-
 _FATAL = (
     Cancelled,
     WeightsError,
@@ -98,7 +95,7 @@ class Job:
                 locked = True
                 self._prepare()
                 try:
-                    with Pool(executor, workers or self._usual_workers(executor)) as pool:
+                    with Pool(executor, workers) as pool:
                         yield from self._blocks(pool, lock)
                     for share in finish(target, self.layout, self.image, self.manifest.commit):
                         _check_held(lock)
@@ -123,11 +120,6 @@ class Job:
             if locked:
                 dissolve(target)
         yield self._progress("computing", 0.0)
-
-    def _usual_workers(self, executor: Executor | None) -> int | None:
-        plan = self.image.plan
-        on_gpu = plan is not None and plan.compute.device != "cpu"
-        return GPU_WORKERS if executor is None and on_gpu else None
 
     def _progress(self, step: Step, under_way: float) -> Progress:
         return Progress(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,11 @@ from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job.destination import check_destination, check_space, destination
 from napari_superres.job.execution import Job
 from napari_superres.job.finish import sweep_leftover
-from napari_superres.resources import check_memory
+from napari_superres.job.pool import processors
+from napari_superres.resources import SHARE, check_memory, free_memory
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from napari_superres.image import Image
     from napari_superres.job.destination import Destination
     from napari_superres.job.progress import Progress
+
+GPU_WORKERS = 3
+"""On a GPU one block is read while one is computed and one is written; the engine takes turns."""
 
 
 def write(
@@ -93,7 +97,8 @@ def run(
         Where blocks are computed: threads of this process if None. With processes or machines
         (``distributed.Client.get_executor()``) the folder of `path` must be the same for all.
     workers : int, optional
-        How many blocks are computed at a time; None for one a processor, or what the executor has.
+        How many blocks are computed at a time; None for one a processor as far as memory goes, or
+        for what the executor has.
     ome_zarr : {"0.5", "0.4"}
         0.4 for older readers: no shards, and no checksums inside the files.
 
@@ -122,14 +127,32 @@ def run(
     check_destination(target, image, overwrite=overwrite)
     if not target.manifest.exists():
         check_space(target, layout.nbytes)
-    if image.plan is not None and executor is None:
-        at_once = workers or os.cpu_count() or 1
-        check_memory(
-            image.plan.task_bytes * at_once,
-            f"Computing {at_once} blocks of '{image.name}' at a time",
-            "Use fewer workers, or a smaller tile.",
-        )
+    if executor is None:
+        workers = _fitting_workers(image, workers)
     return Job(image, target, layout, overwrite).iterate(executor, workers)
+
+
+def _fitting_workers(image: Image, workers: int | None) -> int:
+    """Return how many blocks to compute at a time in this process: as many as fit in memory.
+
+    Raises
+    ------
+    ResourceError
+        If the wanted number does not fit, or not even one.
+    """
+    plan = image.plan
+    if plan is None:
+        return workers or processors()
+    if workers is None:
+        fitting = int(SHARE * free_memory() / plan.task_bytes)
+        usual = processors() if plan.compute.device == "cpu" else GPU_WORKERS
+        workers = max(1, min(usual, fitting))
+    check_memory(
+        plan.task_bytes * workers,
+        f"Computing {workers} block{'s' if workers > 1 else ''} of '{image.name}' at a time",
+        "Use fewer workers, or a smaller tile.",
+    )
+    return workers
 
 
 def _check_kind(image: Image, target: Destination) -> None:
