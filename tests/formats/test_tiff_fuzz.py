@@ -19,23 +19,21 @@ SAMPLE = ["ome-plain", "ome-zstd-tiled", "imagej-hyperstack", "shaped-named", "p
 
 
 @functools.cache
-def _originals() -> list[bytes]:
-    folder = Path(tempfile.mkdtemp(prefix="tiff-fuzz-"))
-    paths = [v.make(folder)[0] for v in VARIANTS if v.name in SAMPLE]
-    write_pyramid(folder / "pyramid.ome.tif")
-    xml = ome_text('SizeX="30" SizeY="20" SizeZ="3"', '<TiffData IFD="0" PlaneCount="3"/>')
-    paths.append(write_ome(folder / "own.ome.tif", picture((3, 20, 30), "uint16"), xml))
-    return [path.read_bytes() for path in (*paths, folder / "pyramid.ome.tif")]
+def _originals() -> list[tuple[bytes, list[int]]]:
+    """Return files, and where their bytes are that are not pixels."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = [v.make(folder)[0] for v in VARIANTS if v.name in SAMPLE]
+        write_pyramid(folder / "pyramid.ome.tif")
+        xml = ome_text('SizeX="30" SizeY="20" SizeZ="3"', '<TiffData IFD="0" PlaneCount="3"/>')
+        paths.append(write_ome(folder / "own.ome.tif", picture((3, 20, 30), "uint16"), xml))
+        paths.append(folder / "pyramid.ome.tif")
+        return [(path.read_bytes(), _headers(path)) for path in paths]
 
 
-@functools.cache
-def _headers(number: int) -> list[int]:
-    """Return where the bytes of a file are that are not pixels: header, directories, texts."""
-    data = _originals()[number]
-    with tempfile.NamedTemporaryFile(suffix=".tif", delete=False) as file:
-        file.write(data)
-    is_pixel = np.zeros(len(data), bool)
-    with tifffile.TiffFile(file.name) as tif:
+def _headers(path: Path) -> list[int]:
+    is_pixel = np.zeros(path.stat().st_size, bool)
+    with tifffile.TiffFile(path) as tif:
         for page in tif.pages:
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 is_pixel[offset : offset + count] = True
@@ -52,9 +50,10 @@ def test_damage_in_a_header_is_told_in_our_words(
     data: st.DataObject, number: int, values: list[int]
 ) -> None:
     """A file from a failing disk crashes the viewer with an error from deep inside a library."""
-    damaged = bytearray(_originals()[number])
+    original, places = _originals()[number]
+    damaged = bytearray(original)
     for value in values:
-        damaged[data.draw(st.sampled_from(_headers(number)))] = value
+        damaged[data.draw(st.sampled_from(places))] = value
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "damaged.tif"
         path.write_bytes(damaged)

@@ -46,7 +46,7 @@ def test_what_is_no_tiff_is_refused(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path / "a.tif", "not a complete TIFF|truncated or damaged")
 
 
-@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("fraction", [0.02, 0.6, 0.99])
 @pytest.mark.parametrize(
     "variant",
     [v for v in VARIANTS if len(v.shape) > 2 or v.options.get("compression")],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,6 +21,11 @@ from tests.formats.tiff_files import (
 )
 from tests.strategies import regions
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import dask.array as da
+
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
 def test_every_variant_reads_pixel_for_pixel_with_threads(variant: Variant, tmp_path: Path) -> None:
@@ -37,23 +40,42 @@ def test_every_variant_reads_pixel_for_pixel_with_threads(variant: Variant, tmp_
     assert image.is_labels == (variant.dtype == "bool")
 
 
-@functools.cache
-def _open(number: int) -> tuple[object, np.ndarray]:
-    """Return the lazy array behind a variant, and its pixels. The file stays for the session."""
-    folder = Path(tempfile.mkdtemp(prefix="tiff-variants-"))
-    variant = VARIANTS[number]
-    path, pixels = variant.make(folder)
-    image = read(path, axes=variant.axes if variant.asked else None)
-    return image.data, as_image_order(pixels, variant)
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[da.Array, np.ndarray]]:
+    """Return the lazy array of every variant, and its pixels."""
+    folder = tmp_path_factory.mktemp("variants")
+    found = []
+    for variant in VARIANTS:
+        path, pixels = variant.make(folder)
+        image = read(path, axes=variant.axes if variant.asked else None)
+        found.append((image.data, as_image_order(pixels, variant)))
+    return found
 
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), number=st.integers(0, len(VARIANTS) - 1))
-def test_a_region_is_the_region_of_the_whole(data: st.DataObject, number: int) -> None:
+def test_a_region_is_the_region_of_the_whole(
+    opened: list[tuple[da.Array, np.ndarray]], data: st.DataObject, number: int
+) -> None:
     """A crop in the viewer shows other pixels than the file has there."""
-    lazy, pixels = _open(number)
+    lazy, pixels = opened[number]
     region = data.draw(regions(pixels.shape))
-    np.testing.assert_array_equal(lazy[region].compute(), pixels[region])  # type: ignore[index]
+    np.testing.assert_array_equal(lazy[region].compute(), pixels[region])
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), number=st.integers(0, len(VARIANTS) - 1))
+def test_a_choice_of_planes_is_that_choice_of_the_whole(
+    opened: list[tuple[da.Array, np.ndarray]], data: st.DataObject, number: int
+) -> None:
+    """Channels that were asked for by number come in another order."""
+    lazy, pixels = opened[number]
+    axis = data.draw(st.integers(0, pixels.ndim - 1))
+    chosen = data.draw(
+        st.lists(st.integers(-pixels.shape[axis], pixels.shape[axis] - 1), min_size=1, max_size=4)
+    )
+    index = (*(slice(None),) * axis, chosen)
+    np.testing.assert_array_equal(lazy[index].compute(), pixels[index])
 
 
 def test_a_pyramid_in_subifds_becomes_levels(tmp_path: Path) -> None:
