@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ RRDB_X8 = Architecture("rrdb", samples=1, features=8, blocks=1, growth=4, scale=
 TINY = {
     "compact": COMPACT,
     "compact-gray": COMPACT_GRAY,
-    "rrdb": RRDB,
+    "rrdb": dataclasses.replace(RRDB, blocks=1),
     "rrdb-x2": RRDB_X2,
     "rrdb-x1": RRDB_X1,
     "rrdb-x8": RRDB_X8,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_superres.errors import WeightsError
+from napari_superres.models.convolutions import SameBits
 from napari_superres.models.families.microscopy.tensors import build_network, read_trained
+from napari_superres.models.threads import one_thread_in_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +151,12 @@ class TorchNetwork:
         x = torch.from_numpy(np.ascontiguousarray(plane))[None, None].to(self._device)
         mixed = self._precision != torch.float32
         kind = self._device.type
-        with torch.inference_mode(), torch.autocast(kind, self._precision, enabled=mixed):
+        with (
+            one_thread_in_workers(),
+            nullcontext() if mixed else SameBits(),  # tiles equal the untiled plane exactly
+            torch.inference_mode(),
+            torch.autocast(kind, self._precision, enabled=mixed),
+        ):
             return np.asarray(self._run(x, noise).float().cpu().numpy())
 
     def _run(self, x: Any, noise: float) -> Any:

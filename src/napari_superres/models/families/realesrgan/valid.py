@@ -18,10 +18,15 @@ receptive radius (there the result is that of the usual way, bit for bit, for le
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from torch.nn import functional
 
+from napari_superres.models.convolutions import convolve2d
 from napari_superres.models.engine import Halo
+
+if TYPE_CHECKING:
+    import torch
 
 
 def spare(halo: Halo, need: int) -> Halo:
@@ -82,24 +87,4 @@ def convolve(
     if (top, bottom, left, right) != (y, y, x_, x_):
         x = functional.pad(x, (left - x_, right - x_, top - y, bottom - y))
     after = Halo(*(min(side, need) for side in halo))
-    return _convolution(x, layer.weight, layer.bias, (y, x_)), after
-
-
-def _convolution(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
-) -> torch.Tensor:
-    """Return a 3 x 3 convolution whose bits do not depend on the size of `x`.
-
-    ``conv2d`` takes another algorithm below some 20000 numbers, with another order of summation;
-    oneDNN's own convolution, called by its name, has one order for every size (shown by
-    ``tests/models/test_realesrgan_exact.py``).
-    """
-    known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    if known and torch.backends.mkldnn.is_available():
-        if x.shape[1] == 1:
-            # A single sample has two memory layouts at once, and oneDNN picks one by the size.
-            more = (0, 0, 0, 0, 0, 1)
-            x, weight = functional.pad(x, more), functional.pad(weight, more)
-            x = x.contiguous(memory_format=torch.channels_last)
-        return torch.mkldnn_convolution(x, weight, bias, padding, (1, 1), (1, 1), 1)
-    return functional.conv2d(x, weight, bias, padding=padding)
+    return convolve2d(x, layer.weight, layer.bias, (y, x_)), after
