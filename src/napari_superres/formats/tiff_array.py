@@ -172,6 +172,8 @@ def lazy_pixels(index: TiffIndex, series: int, level: int, *, samples_first: boo
         array,
         chunks=chunks,
         asarray=False,
+        # Inlined, dask looks at the chunks that are asked for, and not at each one there is.
+        inline_array=True,
         meta=np.empty((0,) * len(shape), g.dtype),
     )
 
