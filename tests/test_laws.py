@@ -20,6 +20,19 @@ DTYPES = ["uint8", "int8", "uint16", "int16", "float32", "float64", "float16", "
 MODELS = ["nearest", "bicubic", "lanczos"]
 
 
+READ: list[tuple[slice, slice]] = []
+
+
+class Counting:
+    """A source that remembers what was read of it."""
+
+    shape, dtype, ndim = (4000, 4000), np.dtype("uint8"), 2
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+        READ.append(key)
+        return np.zeros([len(range(4000)[k]) for k in key], np.uint8)
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Any]]:
     """Draw a stack and settings."""
@@ -52,6 +65,15 @@ def test_a_region_of_the_upscaled_image_is_the_upscaled_images_region(
     whole = lazy.compute(scheduler="synchronous")
     region = data.draw(regions(whole.shape))
     np.testing.assert_array_equal(lazy[region].compute(scheduler="threads"), whole[region])
+
+
+def test_a_list_of_planes_is_chosen_without_computing_the_others() -> None:
+    """Dask hands lists through to the array."""
+    stack = np.random.default_rng(0).integers(0, 255, (5, 20, 21), dtype=np.uint8)
+    lazy = sr.upscale(da.from_array(stack), "bicubic", scale=2, axes="zyx")
+    whole = lazy.compute()
+    np.testing.assert_array_equal(lazy[[3, 0, 3]].compute(), whole[[3, 0, 3]])
+    np.testing.assert_array_equal(lazy[1, 5, [7, 2, 30]].compute(), whole[1, 5, [7, 2, 30]])
 
 
 @settings(deadline=None, max_examples=20)
@@ -145,18 +167,12 @@ def test_nothing_is_read_or_computed_before_somebody_asks() -> None:
 
 def test_a_region_reads_only_the_source_under_it() -> None:
     """Looking at a corner must not read the plane."""
-    read = []
-
-    class Counting:
-        shape, dtype, ndim = (4000, 4000), np.dtype("uint8"), 2
-
-        def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
-            read.append(key)
-            return np.zeros([len(range(4000)[k]) for k in key], np.uint8)
-
+    READ.clear()
     source = da.from_array(Counting(), chunks=500, meta=np.empty((0, 0), "u1"))
-    sr.upscale(Image(source, "yx"), "lanczos", scale=4).data[:100, :100].compute()
-    assert sum(np.prod([k.stop - k.start for k in key]) for key in read) <= 515 * 515
+    finer = sr.upscale(Image(source, "yx"), "lanczos", scale=4, tile=106)
+    finer.data[1000:1100, 1000:1100].compute()
+    # Output pixels 1000 to 1100 lie under one tile, which sees 100 source pixels and a halo of 3.
+    assert sum(np.prod([k.stop - k.start for k in key]) for key in READ) == 106 * 106
 
 
 def test_a_plane_of_more_than_two_to_the_31_pixels_works_lazily() -> None:

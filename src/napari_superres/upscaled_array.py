@@ -19,6 +19,8 @@ from napari_superres.plan import EXACT_INTEGER, Plan
 from napari_superres.progress import tick
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import dask.array as da
 
     from napari_superres.tiles import Span
@@ -69,29 +71,31 @@ class UpscaledArray:
 
         Parameters
         ----------
-        key : int, slice, Ellipsis, or a tuple of them
-            As for a numpy array; integers drop their axis, steps may be negative.
+        key : int, slice, list of int, Ellipsis, or a tuple of them
+            As for a numpy array; integers drop their axis, steps may be negative. A list, for one
+            axis at most, chooses along it.
 
         Returns
         -------
         np.ndarray, of type `dtype`
         """
-        ranges, dropped = _as_ranges(key, self.shape)
-        out = np.empty([len(r) for r in ranges], self.dtype)
+        chosen, dropped = _chosen(key, self.shape)
+        out = np.empty([len(c) for c in chosen], self.dtype)
         if out.size:
-            self._fill(out, ranges)
+            self._fill(out, chosen)
         return np.asarray(out[tuple(0 if drop else slice(None) for drop in dropped)])
 
-    def _fill(self, out: np.ndarray, ranges: list[range]) -> None:
+    def _fill(self, out: np.ndarray, chosen: list[Sequence[int]]) -> None:
         n_lead = len(self.plan.plane_axes)
-        lead, (ys, xs), samples = ranges[:n_lead], ranges[n_lead : n_lead + 2], ranges[n_lead + 2 :]
+        lead, inside = chosen[:n_lead], chosen[n_lead:]
         # A region with steps, or one that runs backwards, is cut from the dense one around it.
-        dense = [(min(r), max(r) + 1) for r in (ys, xs)]
-        cut = [_within(r, start) for r, (start, _) in zip((ys, xs), dense, strict=True)]
-        cut += [_within(r, 0) for r in samples]
-        for place in itertools.product(*(range(len(r)) for r in lead)):
-            index = tuple(r[i] for r, i in zip(lead, place, strict=True))
-            out[place] = self._plane(index, *dense)[tuple(cut)]
+        ys, xs = ((min(c), max(c) + 1) for c in inside[:2])
+        starts = (ys[0], xs[0], *(0 for _ in inside[2:]))
+        cut = np.ix_(*(np.asarray(c) - start for c, start in zip(inside, starts, strict=True)))
+        whole = all(len(c) == c[-1] - c[0] + 1 for c in inside)
+        for place in itertools.product(*(range(len(c)) for c in lead)):
+            plane = self._plane(tuple(c[i] for c, i in zip(lead, place, strict=True)), ys, xs)
+            out[place] = plane if whole else plane[cut]
 
     def _plane(
         self, index: tuple[int, ...], ys: tuple[int, int], xs: tuple[int, int]
@@ -288,7 +292,8 @@ class UpscaledArray:
         return number
 
 
-def _as_ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]:
+def _chosen(key: Any, shape: tuple[int, ...]) -> tuple[list[Sequence[int]], list[bool]]:
+    """Return the indices that a key chooses along each axis, and which axes it drops."""
     parts = list(key) if isinstance(key, tuple) else [key]
     if any(part is Ellipsis for part in parts):
         at = next(i for i, part in enumerate(parts) if part is Ellipsis)
@@ -296,21 +301,17 @@ def _as_ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool
     parts += [slice(None)] * (len(shape) - len(parts))
     if len(parts) != len(shape):
         raise IndexError(f"{len(parts)} indices for an array of {len(shape)} dimensions")
-    ranges, dropped = [], []
+    chosen: list[Sequence[int]] = []
     for part, size in zip(parts, shape, strict=True):
-        dropped.append(not isinstance(part, slice))
         if isinstance(part, slice):
-            ranges.append(range(size)[part])
+            chosen.append(range(size)[part])
+        elif isinstance(part, list | np.ndarray) and np.ndim(part) == 1:
+            chosen.append(np.arange(size)[part].tolist())
         else:
             i = range(size)[operator.index(part)]
-            ranges.append(range(i, i + 1))
-    return ranges, dropped
-
-
-def _within(chosen: range, start: int) -> slice:
-    """Return a range as a slice of an array that begins at `start`."""
-    stop = chosen.stop - start
-    return slice(chosen.start - start, stop if stop >= 0 else None, chosen.step)
+            chosen.append(range(i, i + 1))
+    dropped = [not isinstance(part, slice) and np.ndim(part) == 0 for part in parts]
+    return chosen, dropped
 
 
 def _batches(tiles: list[_Tile], size: int) -> list[list[_Tile]]:

@@ -246,7 +246,6 @@ def _lazy(image: Image, plan: Plan, part: Literal["result", "spread"] = "result"
         array,
         chunks=chunks,
         name=f"superres-{da.core.tokenize(array)}",
-        fancy=False,
         # Inlined, dask looks at the blocks that are asked for, and not at each one there is.
         inline_array=True,
         # Without it dask asks for an empty region, which would load the model.
