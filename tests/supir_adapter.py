@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.models.families.supir import colour, samplers
 from napari_superres.models.families.supir.autoencoder import stage_one
-from napari_superres.models.families.supir.base import Found
-from napari_superres.models.families.supir.denoising import Guidance, WordGuided, lay_tiles
+from napari_superres.models.families.supir.denoising import Guidance, WordGuided
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.loading import PARTS, assemble, parts_on_meta
 from napari_superres.models.families.supir.modules import CrossInject
 from napari_superres.models.families.supir.network import Conditioning
-from napari_superres.models.parts import fill
+from napari_superres.models.latent_tiles import lay_tiles
+from napari_superres.models.parts import Found, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

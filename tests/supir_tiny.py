@@ -159,7 +159,7 @@ def _save_single(tiny: Tiny, first: Any, second: Any) -> None:
     for name, tensor in _open_clip(second).items():
         whole[f"conditioner.embedders.1.model.{name}"] = tensor
     save_file({name: tensor.half().contiguous() for name, tensor in whole.items()}, tiny.single)
-    _save_tokenizer(tiny.folder / "tokenizer")
+    save_tokenizer(tiny.folder / "tokenizer")
 
 
 def _save_diffusers(tiny: Tiny, first: Any, second: Any) -> None:
@@ -170,10 +170,10 @@ def _save_diffusers(tiny: Tiny, first: Any, second: Any) -> None:
     tiny.autoencoder.plain.float()
     first.save_pretrained(folder / "text_encoder")
     second.save_pretrained(folder / "text_encoder_2")
-    _save_tokenizer(folder / "tokenizer")
+    save_tokenizer(folder / "tokenizer")
 
 
-def _save_tokenizer(folder: Path) -> None:
+def save_tokenizer(folder: Path) -> None:
     """Write a vocabulary of single letters in the layout of CLIP's."""
     folder.mkdir(parents=True)
     letters = [chr(i) for i in [*range(33, 127), *range(161, 173), *range(174, 256)]]

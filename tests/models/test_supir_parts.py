@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_superres.models.families.supir import colour, samplers, schedule
-from napari_superres.models.families.supir.denoising import Guidance, WordGuided, lay_tiles
+from napari_superres.models.families.supir.denoising import Guidance, WordGuided
 from napari_superres.models.families.supir.network import Conditioning
 from napari_superres.models.families.supir.pipeline import resize, working_size
 from napari_superres.models.families.supir.text import size_vector
+from napari_superres.models.latent_tiles import lay_tiles
 
 if TYPE_CHECKING:
     from tests.supir_tiny import Tiny

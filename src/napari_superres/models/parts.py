@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -30,6 +30,24 @@ _OLD_ATTENTION = {
     ".value.": ".to_v.",
     ".proj_attn.": ".to_out.0.",
 }
+
+
+class Found(NamedTuple):
+    """The tensors of one part.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        By the file's names.
+    source : mapping of str to str
+        For each name in the part, the one in the file.
+    where : str
+        What to call the file in an error.
+    """
+
+    tensors: Mapping[str, Tensor]
+    source: Mapping[str, str]
+    where: str
 
 
 def open_tensors(path: Path, under: str = "state_dict") -> dict[str, Tensor]:

@@ -11,13 +11,10 @@ from napari_superres.errors import WeightsError
 from napari_superres.models.cache import weights_folder
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.text import encoder_config, from_open_clip
-from napari_superres.models.parts import local_place, modern_name, open_folder, open_tensors
+from napari_superres.models.parts import Found, local_place, modern_name, open_folder, open_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from torch import Tensor
 
     from napari_superres.models.families.supir.layout import Layout
 
@@ -31,24 +28,6 @@ TOKENIZERS = (*IDS, "openai/clip-vit-large-patch14")
 """Where a tokenizer can be had; single files have none."""
 
 _FOLDERS = ("unet", "vae", "text_encoder", "text_encoder_2")
-
-
-class Found(NamedTuple):
-    """The tensors of one part.
-
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        By the file's names.
-    source : mapping of str to str
-        For each name in the part, the one in the file.
-    where : str
-        What to call the file in an error.
-    """
-
-    tensors: Mapping[str, Tensor]
-    source: Mapping[str, str]
-    where: str
 
 
 class Base(NamedTuple):

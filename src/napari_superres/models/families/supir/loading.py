@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from napari_superres.models.families.supir.autoencoder import DoubleAutoencoder
-from napari_superres.models.families.supir.base import Found, find_base, open_base
+from napari_superres.models.families.supir.base import find_base, open_base
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.network import Network
 from napari_superres.models.families.supir.text import TextEncoders, build_encoder
-from napari_superres.models.parts import fill, open_tensors
+from napari_superres.models.parts import Found, fill, open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from napari_superres.models.families.supir.colour import FIXES
-from napari_superres.models.families.supir.denoising import Guidance, WordGuided, lay_tiles
+from napari_superres.models.families.supir.denoising import Guidance, WordGuided
 from napari_superres.models.families.supir.samplers import SAMPLERS, Course
+from napari_superres.models.latent_tiles import lay_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

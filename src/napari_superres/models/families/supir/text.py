@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_superres.errors import WeightsError
 from napari_superres.models.families.supir.network import Conditioning
-from napari_superres.models.parts import fill
+from napari_superres.models.parts import Found, fill, open_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    from napari_superres.models.families.supir.base import Found
 
 SIZES = (1024, 1024, 0, 0, 1024, 1024)
 """Original size, crop and target size, which SDXL is told; SUPIR always says these."""
@@ -182,3 +183,47 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif name != "logit_scale":  # only training compares texts with images
             out[name] = tensor
     return out
+
+
+def encode_folder(folder: Path, texts: Sequence[str], dtype: torch.dtype) -> Tensor:
+    """Return what a model is told for some texts.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a diffusers model, with ``text_encoder`` and ``tokenizer``.
+    texts : sequence of str
+    dtype : torch.dtype
+
+    Returns
+    -------
+    Tensor, shape (texts, tokens, width), float32
+
+    Raises
+    ------
+    WeightsError
+        If a part is not there or incomplete.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    for needed in ("text_encoder/config.json", "tokenizer/vocab.json"):
+        if not (folder / needed).is_file():
+            raise WeightsError(
+                f"'{folder}' is not a complete model: it lacks '{needed}'.",
+                "Fetch the whole folder again.",
+            )
+    place = folder / "text_encoder"
+    tensors = open_folder(place, "model", half=dtype != torch.float32)
+    source = {
+        name.removeprefix("text_model."): name
+        for name in tensors
+        if not name.endswith("position_ids")
+    }
+    config = CLIPTextConfig.from_pretrained(place)
+    found = Found(tensors, source, str(place))
+    encoder = build_encoder(found, config, CLIPTextModel, "text encoder", dtype)
+    words = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
+    length = config.max_position_embeddings
+    ids = words(list(texts), padding="max_length", truncation=True, max_length=length)["input_ids"]
+    with torch.inference_mode():
+        return encoder(torch.tensor(ids))[0].float()

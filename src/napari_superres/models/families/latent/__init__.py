@@ -1,0 +1,114 @@
+"""Latent diffusion upscalers of diffusers: LDM-SR without words, and Stable Diffusion x4.
+
+Both denoise a latent of the size of the source, with the source beside it at every step, and decode
+it four times finer. The parts are those of diffusers' `LDMSuperResolutionPipeline` and
+`StableDiffusionUpscalePipeline`; the loop is our own, so that noise has an address, tiles are fused
+at every step, and somebody can stop it.
+
+Sources: Rombach R et al. High-Resolution Image Synthesis with Latent Diffusion Models. CVPR 2022.
+doi:10.1109/CVPR52688.2022.01042.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from napari_superres.errors import SettingError
+from napari_superres.models.families.supir import check_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_superres.models.catalog import ModelSpec
+    from napari_superres.models.engine import Engine, Setting
+
+ENGINES = ("torch",)
+
+LDM_IDS = ("CompVis/ldm-super-resolution-4x-openimages",)
+SD_IDS = ("stabilityai/stable-diffusion-x4-upscaler", "sd2-community/stable-diffusion-x4-upscaler")
+
+MULTIPLE = 8
+"""Both networks halve their input three times; planes are continued by reflection to that."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What these models are told beside an image. LDM-SR uses neither words nor `noise_level`.
+
+    Parameters
+    ----------
+    steps : int
+        Calls of the network.
+    eta : float
+        Share of fresh noise in each step.
+    noise_level : int
+        How much noise is added to the source, of 350; more invents more.
+    prompt, negative_prompt : str
+        What the picture should and should not look like.
+    guidance : float
+        How much the words count; 1 for the prompt alone.
+    latent_tile, latent_stride : int
+        Tiles fused at every step, in source pixels.
+    base : str
+        Folder or id of the model; empty looks for the published ids.
+    """
+
+    steps: int = 50
+    eta: float = 0.0
+    noise_level: int = 20
+    prompt: str = ""
+    negative_prompt: str = ""
+    guidance: float = 1.0
+    latent_tile: int = 128
+    latent_stride: int = 96
+    base: str = ""
+
+
+def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engine:
+    """Return one of the two upscalers as an engine.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        ``ldm-sr-x4`` or a row with words.
+    weights : mapping
+        Not used: the models are folders of several files, found by the option ``base``.
+    setting : Setting
+        ``options`` are those of `Settings`.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the extra ``diffusion`` is not installed.
+    WeightsError
+        If the model is not on this computer, or incomplete.
+    SettingError
+        If an option is not known, or a CPU should compute in float16.
+    """
+    check_installed(spec.name)
+    from napari_superres.models.families.latent.engine import load_latent
+
+    return load_latent(spec, settings_from(setting.options, spec.name), setting)
+
+
+def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:
+    """Return the settings for a model's options; what is not given has its default.
+
+    Raises
+    ------
+    SettingError
+        If an option is not known.
+    """
+    known = {field.name for field in fields(Settings)}
+    for option, _ in options:
+        if option not in known:
+            raise SettingError(f"'{name}' has no option '{option}'.")
+    settings = Settings(**dict(options))
+    if settings.steps < 1 or not 0 < settings.latent_stride <= settings.latent_tile:
+        raise SettingError(
+            f"'{name}' needs steps of 1 or more, and a latent_stride of 1 to latent_tile; not "
+            f"{settings.steps}, {settings.latent_stride} and {settings.latent_tile}."
+        )
+    return settings
