@@ -1,0 +1,163 @@
+"""The one call of the one-step restorers; see the package."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from napari_superres.models.families.onestep import IDS
+from napari_superres.models.families.onestep.lora import merge, read_changes
+from napari_superres.models.families.supir.colour import FIXES
+from napari_superres.models.families.supir.pipeline import resize, working_size
+from napari_superres.models.families.supir.text import encode_folder
+from napari_superres.models.latent_tiles import lay_tiles
+from napari_superres.models.parts import find_folder, load_part, open_tensors
+from napari_superres.models.plane_engine import PlaneEngine, torch_type
+from napari_superres.progress import tick
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_superres.models.catalog import ModelSpec
+    from napari_superres.models.engine import Address, Setting
+    from napari_superres.models.families.onestep import Recipe, Settings
+    from napari_superres.models.noise import PlaneNoise
+
+TILE = 2048
+"""Pixels along an edge above which pictures are encoded and decoded in overlapping tiles."""
+
+
+class OneStepEngine(PlaneEngine):
+    """A one-step restorer on a device. Nothing is random: every sample is the same.
+
+    Parameters
+    ----------
+    name : str
+    scale : int
+    networks : sequence of (Module, float)
+        Networks, and how much what each sees is counted.
+    autoencoder : AutoencoderKL
+    words : Tensor, shape (1, tokens, width)
+    step : int
+        Time step that the networks are told.
+    settings : Settings
+    device : torch.device
+    """
+
+    advice = "Use a smaller latent_tile, or precision='bfloat16'."
+
+    def __init__(
+        self,
+        name: str,
+        scale: int,
+        networks: list[tuple[Any, float]],
+        autoencoder: Any,
+        words: Tensor,
+        step: int,
+        settings: Settings,
+        device: torch.device,
+    ) -> None:
+        super().__init__(name, scale, device)
+        self.networks = networks
+        self.autoencoder = autoencoder
+        self.words = words
+        self.step = step
+        self.settings = settings
+
+    def restore(
+        self, plane: Tensor, noise: PlaneNoise, origin: tuple[int, int], address: Address
+    ) -> Tensor:
+        """Return a finer plane. See `PlaneEngine`."""
+        height, width = plane.shape[1:]
+        size = working_size(height, width, self.scale, self.settings.smallest)
+        image = resize(plane[None] * 2 - 1, size).clamp(-1, 1).to(self.device)
+        dtype = self.autoencoder.post_quant_conv.weight.dtype
+        scaling = self.autoencoder.config.scaling_factor
+        # The likeliest latent and not a drawn one, so that a plane always has the same result.
+        latent = self.autoencoder.encode(image.to(dtype)).latent_dist.mode().float() * scaling
+        clean = latent - self._seen(latent)
+        result = self.autoencoder.decode((clean / scaling).to(dtype)).sample.float()
+        if self.settings.colour in FIXES:
+            result = FIXES[self.settings.colour](result, image)
+        result = resize(result.cpu(), (self.scale * height, self.scale * width))
+        return (result[0] + 1) / 2
+
+    def _seen(self, latent: Tensor) -> Tensor:
+        """Return what the networks take for degradation, fused from tiles."""
+        settings = self.settings
+        height, width = latent.shape[-2:]
+        tiles = lay_tiles(height, width, settings.latent_tile, settings.latent_stride)
+        seen = torch.zeros_like(latent)
+        t = torch.tensor([self.step], device=latent.device)
+        calls = len(tiles) * len(self.networks)
+        for number, tile in enumerate(tiles):
+            cut = (..., tile.rows, tile.columns)
+            for index, (network, share) in enumerate(self.networks):
+                tick(number * len(self.networks) + index, calls)
+                dtype = network.conv_out.weight.dtype
+                words = self.words.to(latent.device, dtype)
+                found = network(latent[cut].to(dtype), t, encoder_hidden_states=words)
+                seen[cut] += found.sample.float() * (tile.weights.to(latent.device) * share)
+        return seen
+
+
+def load_onestep(
+    spec: ModelSpec, path: Path, recipe: Recipe, settings: Settings, setting: Setting
+) -> OneStepEngine:
+    """Return the restorer of a row.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    path : Path
+        The published changes of weights; nothing in the file is executed.
+    recipe : Recipe
+    settings : Settings
+    setting : Setting
+        Device and precision.
+
+    Raises
+    ------
+    WeightsError
+        If a part is not on this computer, incomplete, or of another network.
+    """
+    dtype = torch_type(setting.device, setting.precision)
+    device = torch.device(setting.device)
+    tensors = open_tensors(path, recipe.under)
+    changes = [read_changes(tensors, end, str(path)) for end in (recipe.fidelity, recipe.looks)]
+    folder = find_folder(settings.base, IDS, spec.name)
+    half = dtype != torch.float32
+    faithful = load_part(folder, "unet", UNet2DConditionModel, torch.float32, half=half)
+    merge(faithful, changes[0], recipe.alpha, str(path))
+    networks = []
+    for network, share in _shares(faithful, settings):
+        if network is None:
+            network = copy.deepcopy(faithful)
+            merge(network, changes[1], recipe.alpha, str(path))
+        networks.append((network.to(device, dtype), share))
+    # Stable Diffusion's autoencoders overflow in float16.
+    careful = torch.bfloat16 if dtype == torch.float16 else dtype
+    autoencoder = load_part(folder, "vae", AutoencoderKL, careful, half=half).to(device)
+    factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    autoencoder.enable_tiling()
+    autoencoder.tile_sample_min_size, autoencoder.tile_latent_min_size = TILE, TILE // factor
+    words = encode_folder(folder, (settings.prompt,), dtype)
+    return OneStepEngine(
+        spec.name, spec.scale, networks, autoencoder, words, recipe.step, settings, device
+    )
+
+
+def _shares(faithful: Any, settings: Settings) -> list[tuple[Any, float]]:
+    """Return the networks that are needed, None for the one with both changes.
+
+    With p what the faithful network sees and b what the one with both changes sees, the result is
+    fidelity * p + looks * (b - p); at equal dials the faithful one need not be called, and without
+    looks the other one.
+    """
+    shares = [(faithful, settings.fidelity - settings.looks), (None, settings.looks)]
+    return [(network, share) for network, share in shares if share != 0] or shares[:1]
