@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -66,3 +66,21 @@ def supir(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     from tests import supir_tiny
 
     return supir_tiny.make(tmp_path_factory.mktemp("supir"))
+
+
+_operators: list[Any] = []
+
+
+def repair_torchvision() -> None:
+    """Let a torchvision that was built for another torch be imported, for tests alone.
+
+    It cannot register its operators then, and fails because two of them are not known. Packages
+    that import it but do not call these two work with their names alone.
+    """
+    import torch
+
+    operators = torch.library.Library("torchvision", "FRAGMENT")
+    for name, boxes in (("nms", "Tensor dets, Tensor scores"), ("qnms", "Tensor d, Tensor s")):
+        if not hasattr(torch.ops.torchvision, name):
+            operators.define(f"{name}({boxes}, float iou_threshold) -> Tensor")
+    _operators.append(operators)  # they are forgotten with it

@@ -2,7 +2,7 @@
 
 It needs the extra ``realesrgan``, whose dependencies seldom import as they are: a torchvision built
 for another torch cannot register its operators, and basicsr asks for a module that torchvision no
-longer has. Both are put right here, for this test alone; the product never does so.
+longer has. Both are put right here, for tests alone; the product never does so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import napari_superres as sr
 from napari_superres.models import library
 from napari_superres.models.checkpoints import read_tensors
 from napari_superres.models.families.realesrgan.architecture import Architecture, recognise
-from tests.models.conftest import RRDB, RRDB_X2, random_tensors
+from tests.models.conftest import RRDB, RRDB_X2, random_tensors, repair_torchvision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +43,7 @@ def realesrgan() -> Any:
 
 
 def _import_reference() -> Any:
-    library_of_operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name, arguments in (("nms", "Tensor dets, Tensor scores"), ("qnms", "Tensor d, Tensor s")):
-        if not hasattr(torch.ops.torchvision, name):
-            library_of_operators.define(f"{name}({arguments}, float iou_threshold) -> Tensor")
+    repair_torchvision()
     from torchvision.transforms import functional
 
     gone = "torchvision.transforms.functional_tensor"

@@ -18,6 +18,7 @@ import datetime
 import hashlib
 import json
 import os
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "NAPARI_SUPERRES_CACHE"
 """Environment variable that names another folder."""
+
+SETTLED = 2_000_000_000
+"""Nanoseconds: file systems know the time of a change to 2 s (FAT) or better."""
 
 SUFFIXES = (".pth", ".safetensors")
 """Kinds of file that are kept."""
@@ -51,6 +55,9 @@ class Record:
     mtime_ns : int
         time of the last change in nanoseconds, when the checksum was computed: while both stay, it
         is not computed again.
+    checked_ns : int
+        When it was computed. A file that had changed less than `SETTLED` before may have changed
+        again without another time, so its checksum is computed again.
     added : bool
         Whether the user gave the file, instead of a download from its release.
     """
@@ -58,7 +65,13 @@ class Record:
     sha256: str
     size: int
     mtime_ns: int
+    checked_ns: int
     added: bool = False
+
+    def holds(self, size: int, mtime_ns: int) -> bool:
+        """Return whether the checksum is that of a file with this size and time."""
+        settled = self.checked_ns - self.mtime_ns > SETTLED
+        return settled and (self.size, self.mtime_ns) == (size, mtime_ns)
 
 
 _seen: dict[Path, Record] = {}
@@ -100,10 +113,10 @@ def fingerprint(path: Path, *, again: bool = False) -> Record:
     try:
         status = path.stat()
         known = _seen.get(path) or read_record(path)
-        fresh = known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
-        if known and fresh and not again:
+        if known and not again and known.holds(status.st_size, status.st_mtime_ns):
             _seen[path] = known
             return known
+        now = time.time_ns()
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -112,7 +125,7 @@ def fingerprint(path: Path, *, again: bool = False) -> Record:
         ) from error
     # What the user added is trusted for its content, not for its name.
     added = known is not None and known.added and known.sha256 == digest
-    record = Record(digest, status.st_size, status.st_mtime_ns, added)
+    record = Record(digest, status.st_size, status.st_mtime_ns, now, added)
     if path.parent in (weights_folder(), models_folder()):
         # A cache that many share may be read-only; then each process computes the checksum once.
         with contextlib.suppress(OutputError):

@@ -233,7 +233,7 @@ def _finish(part: Path, note: Path, file: WeightFile, target: Path) -> _Failure 
     part.replace(target)
     note.unlink(missing_ok=True)
     status = target.stat()
-    write_record(target, Record(digest, status.st_size, status.st_mtime_ns))
+    write_record(target, Record(digest, status.st_size, status.st_mtime_ns, time.time_ns()))
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,6 +198,8 @@ def _copy(file: Path, target: Path) -> str:
     if target != file.absolute():
         with file.open("rb") as source, replacing(target) as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
+        times = file.stat()
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     record = fingerprint(target, again=True)
     write_record(target, dataclasses.replace(record, added=True))
     for suffix in SUFFIXES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +160,11 @@ def _recognise(path: Path, because: WeightsError) -> Any:
     spandrel = _spandrel(because)
     tensors = read_tensors(path, integers=True)
     try:
-        network = spandrel.ModelLoader().load_from_state_dict(
-            {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about how its networks are written
+            network = spandrel.ModelLoader().load_from_state_dict(
+                {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+            )
     except (spandrel.UnsupportedModelError, RuntimeError) as error:
         raise WeightsError(
             f"'{path}' is not a network that spandrel {spandrel.__version__} knows, and none of "
