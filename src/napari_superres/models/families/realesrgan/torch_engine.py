@@ -144,7 +144,8 @@ class TorchEngine:
     def _out_of_memory(self, shape: tuple[int, ...]) -> ResourceError:
         """Return the error for a batch that was too large, with the largest that should fit."""
         n, _, height, width = shape
-        message = f"{n} tiles of {height} x {width} pixels do not fit into the memory of "
+        many = "tile" if n == 1 else "tiles"
+        message = f"{n} {many} of {height} x {width} pixels: too much for the memory of "
         if self.device.type != "cuda":
             return ResourceError(f"{message}'{self.device}'.", "Use a smaller tile or batch.")
         torch.cuda.empty_cache()
