@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_superres.models.engine import Address
+    from napari_superres.models.families.supir.autoencoder import DoubleAutoencoder
     from napari_superres.models.families.supir.loading import Loaded
-    from napari_superres.models.families.supir.network import Conditioning
+    from napari_superres.models.families.supir.network import Conditioning, Network
     from napari_superres.models.families.supir.settings import Settings
     from napari_superres.models.noise import PlaneNoise
 
@@ -101,9 +102,10 @@ def load_engine(
     """
     dtype = torch_type(device, precision)
     loaded = load_supir(path, settings.base, given, settings.tokenizer, dtype)
+    place(loaded.network, loaded.autoencoder, settings.offload, device)
     captioner = _captioner(settings, device, dtype)
     pipeline = Pipeline(
-        _placed(loaded, settings.offload, device),
+        loaded.network,
         loaded.autoencoder,
         settings,
         torch.device(device),
@@ -114,18 +116,24 @@ def load_engine(
     return SupirEngine(pipeline, scale, captioner)
 
 
-def _placed(loaded: Loaded, offload: str, device: str) -> Any:
-    """Put the parts where they belong between two calls; returns the network."""
-    loaded.autoencoder.use_tiles()
+def place(network: Network, autoencoder: DoubleAutoencoder, offload: str, device: str) -> None:
+    """Put the parts where they belong between two calls.
+
+    Parameters
+    ----------
+    network, autoencoder : Module
+    offload : {"none", "parts", "layers"}
+    device : str
+    """
+    autoencoder.use_tiles()
     if offload == "none":
-        loaded.autoencoder.to(device)
-        return loaded.network.to(device)
-    if offload == "layers":
+        autoencoder.to(device)
+        network.to(device)
+    elif offload == "layers":
         from accelerate import cpu_offload
 
-        for part in loaded.network.children():
+        for part in network.children():
             cpu_offload(part, execution_device=torch.device(device))
-    return loaded.network
 
 
 def _worded(loaded: Loaded, settings: Settings, *, stays: bool) -> Callable[[str], Conditioning]:
