@@ -13,6 +13,7 @@
     │   └── LicenceError (PermissionError)  the licence has not been accepted
     ├── ResourceError (MemoryError)         memory or disk do not suffice
     ├── MissingDependencyError (ImportError) an optional package is not installed
+    │   └── MissingReaderError              ... and the image cannot be read without it
     ├── IncompleteError (RuntimeError)      some blocks failed, the others are done
     └── Cancelled                           somebody asked to stop
 
@@ -95,6 +96,12 @@ class MissingDependencyError(SuperresError, ImportError):
     """An optional package is needed and not installed."""
 
     exit_code = 2
+
+
+class MissingReaderError(MissingDependencyError, InputError):
+    """An optional package is needed to read this image, and not installed."""
+
+    exit_code = 4
 
 
 class IncompleteError(SuperresError, RuntimeError):

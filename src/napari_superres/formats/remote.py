@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarr.abc.store import Store
 
-from napari_superres.errors import InputError, MissingDependencyError, UnreadableError
+from napari_superres.errors import InputError, MissingReaderError, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -72,7 +72,7 @@ def open_store(
     ------
     InputError
         If the URL is of another kind.
-    MissingDependencyError
+    MissingReaderError
         If neither obstore nor fsspec is installed.
     """
     scheme = url.partition("://")[0].lower()
@@ -85,7 +85,7 @@ def open_store(
     elif importlib.util.find_spec("fsspec") and importlib.util.find_spec("aiohttp"):
         inner = _fsspec(url, scheme, connect_seconds, request_seconds)
     else:
-        raise MissingDependencyError(
+        raise MissingReaderError(
             f"Reading '{url}' needs the package obstore, which is not installed.",
             'Install it with: pip install "napari-superres[remote]".',
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_superres.errors import AxesError, InputError, MissingDependencyError, UnreadableError
+from napari_superres.errors import AxesError, InputError, MissingReaderError, UnreadableError
 from napari_superres.formats.ome_xml import Ome, OmeXmlError, parse_ome
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.image import Channel, Image, check_axes
@@ -48,7 +48,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
 
     Raises
     ------
-    MissingDependencyError
+    MissingReaderError
         If bioio's reader for the format is not installed.
     UnreadableError
         If the reader cannot make sense of the file.
@@ -114,7 +114,7 @@ def _reader(path: str, suffix: str) -> Any:
     try:
         module = importlib.import_module(package)
     except ImportError as error:
-        raise MissingDependencyError(
+        raise MissingReaderError(
             f"Reading '{path}' needs the optional package '{package.replace('_', '-')}'.",
             'Install it with: pip install "napari-superres[vendor]".',
         ) from error
