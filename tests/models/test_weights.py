@@ -99,6 +99,26 @@ def test_file_of_a_deep_network_gets_the_halo_that_such_networks_need(tmp_path: 
     assert weights.find_model(str(path)).halo == custom.REACH
 
 
+@pytest.mark.parametrize("name", ["microscopy-x2", "linear-x4"])
+def test_file_of_our_own_training_is_a_model(tmp_path: Path, name: str) -> None:
+    """Else what a user trained on their own images could not be used."""
+    path = tmp_path / "tuned.safetensors"
+    embedded = MODELS[name]
+    shutil.copyfile(weights.EMBEDDED / embedded.weights[0].name, path)
+    for typed in (str(path), library.add(path, "tuned").model):
+        spec = weights.find_model(typed)
+        same = ("family", "scale", "samples", "radius", "halo", "noise_input", "denoise", "bound")
+        assert [getattr(spec, key) for key in same] == [getattr(embedded, key) for key in same]
+        assert spec.consistency == embedded.consistency
+        assert spec.parameters == embedded.parameters
+        tile = image(2 if spec.noise_input else 1, 12, 14)
+        ours, theirs = (
+            load_engine(each, weights.find_weights(each), Setting())(tile, WHOLE, HERE)
+            for each in (spec, embedded)
+        )
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_missing_file_is_named() -> None:
     """Else a typing error in a path would be taken for an unknown model's name."""
     with pytest.raises(UnknownModelError, match=r"no file of weights.*absent\.pth"):

@@ -94,6 +94,23 @@ def read_tensors(path: Path, *, integers: bool = False) -> dict[str, np.ndarray]
     return tensors
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what a safetensors file says about itself; nothing for other files.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `read_tensors` accepts.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError:  # a torch file, which says nothing
+        return {}
+
+
 def _no_weights(path: Path, head: bytes) -> WeightsError:
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):

@@ -10,7 +10,7 @@ import numpy as np
 from napari_superres.errors import WeightsError
 from napari_superres.models.cache import SUFFIXES, fingerprint, models_folder
 from napari_superres.models.catalog import ModelSpec, WeightFile
-from napari_superres.models.checkpoints import read_tensors
+from napari_superres.models.checkpoints import read_metadata, read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +55,14 @@ def row(path: Path, name: str) -> ModelSpec:
     WeightsError
         If it is not a file of weights, or of a network that no installed family knows.
     MissingDependencyError
-        If the network is not of the Real-ESRGAN family and the extra for others is not installed.
+        If the network is none of ours or the Real-ESRGAN family's, and the extra for others is not
+        installed.
     """
     from napari_superres.models.families.realesrgan.architecture import recognise
 
     tensors = read_tensors(path, integers=True)
+    if read_metadata(path).get("format", "").startswith("napari-superres microscopy"):
+        return _microscopy_row(path, name)
     try:
         architecture = recognise({key: t.shape for key, t in tensors.items()}, str(path))
     except WeightsError as error:
@@ -75,6 +78,38 @@ def part_of(spec: ModelSpec, file: WeightFile) -> str:
     """Return the word that tells a second file of a model from its first, such as ``wdn``."""
     first, other = (set(re.split(r"[-_.]", f.name)) for f in (spec.weights[0], file))
     return min(other - first, default=file.name)
+
+
+def _microscopy_row(path: Path, name: str) -> ModelSpec:
+    """Return the row of a file that our own training wrote: as the embedded one of its kind."""
+    from napari_superres.models.families.microscopy.tensors import read_trained
+
+    trained = read_trained(path)
+    record = fingerprint(path)
+    kind = "microscopy" if trained.kind == "network" else "linear"
+    parameters = sum(tensor.size for tensor in trained.tensors.values())
+    network = kind == "microscopy"
+    card = trained.card or {}
+    return ModelSpec(
+        name=name,
+        family="microscopy",
+        scale=trained.scale,
+        title=f"{path.stem}: our {kind} model, trained again, x{trained.scale}",
+        domain=str(card.get("data") or "not known: the file does not say"),
+        licence="not known: see where the file comes from",
+        citation="Cite the authors of the weights.",
+        proven="layout only",
+        weights=(WeightFile(path.name, record.sha256, record.size),),
+        noise_input=network,
+        denoise="auto" if network else None,
+        consistency="local" if network else "pixel",
+        bound=trained.bound,
+        radius=trained.radius,
+        halo=trained.radius,
+        workspace=1_200,
+        parameters=parameters,
+        flop=2.0 * parameters,
+    )
 
 
 def _realesrgan_row(path: Path, name: str, architecture: Architecture) -> ModelSpec:
