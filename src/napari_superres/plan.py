@@ -96,7 +96,15 @@ class Plan:
     @property
     def context(self) -> int:
         """Source pixels that a tile sees at each side of what it keeps."""
-        return self.halo + RADIUS[self.consistency]
+        return self.halo + self.margin
+
+    @property
+    def margin(self) -> int:
+        """Source pixels around what a tile keeps that the light-conserving step looks at.
+
+        A multiple of the network's own, so that tiles begin where its squares of pixels do.
+        """
+        return margin_for(self.consistency, self.spec.multiple)
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -255,6 +263,11 @@ class Plan:
         if self.limits is None:
             return "none: the model commutes with gain and offset"
         return ", ".join(f"{low:g} to {high:g}" for low, high in self.limits)
+
+
+def margin_for(consistency: Consistency, multiple: int) -> int:
+    """Return how far conserving light looks around a tile, rounded up to a multiple."""
+    return -(-RADIUS[consistency] // multiple) * multiple
 
 
 def human_bytes(n: float) -> str:

@@ -11,7 +11,7 @@ from napari_superres.errors import InputError, SettingError, UnknownModelError
 from napari_superres.image import check_axes
 from napari_superres.models.catalog import MODELS, ModelSpec, default_model
 from napari_superres.models.engine import Compute
-from napari_superres.plan import Limits, Plan
+from napari_superres.plan import Limits, Plan, margin_for
 from napari_superres.tiles import block_for, step_for
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def make_plan(
     halo = max(halo, 1) if spec.needs_limits and halo else halo
     halo = -(-halo // spec.multiple) * spec.multiple
     feather = spec.feather if feather is None else _natural("feather", feather)
-    step = _steps(spec, tile, halo + RADIUS[variant], feather)
+    if spec.multiple > 1:  # half of it lies at each side of a core
+        feather = -(-feather // (2 * spec.multiple)) * 2 * spec.multiple
+    step = _steps(spec, tile, halo + margin_for(variant, spec.multiple), feather)
     height, width = image.size("y"), image.size("x")
     channels = 1 if image.rgb else image.size("c", 1)
     strengths = _denoise(spec, denoise, channels, survey)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_superres.consistency import RADIUS, bilinear, conserve, repeat, sum_of
+from napari_superres.consistency import bilinear, conserve, repeat, sum_of
 from napari_superres.errors import InputError
 from napari_superres.models.engine import Address, Halo, load_engine
 from napari_superres.models.weights import find_weights
@@ -166,7 +166,7 @@ class UpscaledArray:
     def _tile(self, row: int, column: int) -> _Tile:
         lattices = self.plan.lattices()
         # The engine drops the network's halo; what is left around is for the consistency step.
-        margin = RADIUS[self.plan.consistency]
+        margin = self.plan.margin
         seen = [axis.seen(k) for axis, k in zip(lattices, (row, column), strict=True)]
         near = [axis.seen(k, margin) for axis, k in zip(lattices, (row, column), strict=True)]
         kept = [axis.kept(k) for axis, k in zip(lattices, (row, column), strict=True)]

@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from torch.nn import functional
 
+import napari_superres as sr
 from napari_superres.models.checkpoints import read_tensors
 from napari_superres.models.engine import Address, Halo, Setting
 from napari_superres.models.families.realesrgan.architecture import recognise
@@ -185,6 +187,20 @@ def test_default_halo_of_deep_networks_leaves_no_visible_seam(
     seam = np.abs(tiled(engine, pixels, (120, 120), halo) - whole).max()
     print(f"{file}, halo {halo}: largest difference {seam:.2g}")
     assert seam < 1 / 255
+
+
+@pytest.mark.parametrize("feather", [0, 3])
+@pytest.mark.parametrize("consistency", ["off", "pixel", "local"])
+def test_tiles_begin_where_folded_pixels_do(tmp_path: Path, consistency: str, feather: int) -> None:
+    """Else x2plus would fold other squares of pixels in each tile, and show seams everywhere."""
+    path = tmp_path / "x2.safetensors"
+    save_file(random_tensors(TINY["rrdb-x2"]), path)
+    pixels = image(1, 101, 113)[0, 0]
+    wishes = {"consistency": consistency, "limits": (0, 1), "device": "cpu/torch"}
+    whole = sr.upscale(pixels, str(path), tile=400, **wishes)
+    tiles = sr.upscale(pixels, str(path), tile=110, feather=feather, **wishes)
+    # Feathered tiles are sums of equal numbers whose weights add up to one, but for rounding.
+    np.testing.assert_allclose(tiles, whole, rtol=0, atol=1e-5 if feather else 0)
 
 
 def test_bits_do_not_depend_on_size_batch_or_threads() -> None:
