@@ -16,6 +16,7 @@ from diffusers import (
 from torch.nn import functional
 
 from napari_superres.errors import WeightsError
+from napari_superres.models import strips
 from napari_superres.models.families.latent import LDM_IDS, MULTIPLE, SD_IDS
 from napari_superres.models.families.supir.text import encode_folder
 from napari_superres.models.latent_tiles import lay_tiles
@@ -94,14 +95,18 @@ class LatentEngine(PlaneEngine):
             return torch.from_numpy(values)[None].to(self.device)
 
         latent = self._sample(source.to(self.device), draw)
-        scaling = getattr(self.parts.decoder.config, "scaling_factor", None) or 1.0
-        # A VQModel keeps latents as they are; its configuration names a factor it does not use.
-        if isinstance(self.parts.decoder, VQModel):
-            scaling = 1.0
-        dtype = next(self.parts.decoder.parameters()).dtype
-        fine = self.parts.decoder.decode((latent / scaling).to(dtype)).sample.float().cpu()
+        fine = self._decode(latent).float().cpu()
         fine = (fine[0] + 1) / 2
         return fine[:, : self.scale * height, : self.scale * width]
+
+    def _decode(self, latent: Tensor) -> Tensor:
+        part = self.parts.decoder
+        dtype = part.post_quant_conv.weight.dtype
+        if isinstance(part, VQModel):
+            latent = part.quantize(latent.to(dtype))[0]
+        else:
+            latent = (latent / part.config.scaling_factor).to(dtype)
+        return strips.decode(part.decoder, part.post_quant_conv(latent))
 
     def _sample(self, source: Tensor, draw: Callable[[str, int, int], Tensor]) -> Tensor:
         settings = self.settings

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
+from napari_superres.models import strips
 from napari_superres.models.families.onestep import IDS
 from napari_superres.models.families.onestep.lora import merge, read_changes
 from napari_superres.models.families.supir.colour import FIXES
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from napari_superres.models.engine import Address, Setting
     from napari_superres.models.families.onestep import Recipe, Settings
     from napari_superres.models.noise import PlaneNoise
-
-TILE = 2048
-"""Pixels along an edge above which pictures are encoded and decoded in overlapping tiles."""
 
 
 class OneStepEngine(PlaneEngine):
@@ -79,9 +77,11 @@ class OneStepEngine(PlaneEngine):
         dtype = self.autoencoder.post_quant_conv.weight.dtype
         scaling = self.autoencoder.config.scaling_factor
         # The likeliest latent and not a drawn one, so that a plane always has the same result.
-        latent = self.autoencoder.encode(image.to(dtype)).latent_dist.mode().float() * scaling
+        moments = self.autoencoder.quant_conv(strips.encode(self.autoencoder.encoder, image))
+        latent = moments.chunk(2, dim=1)[0].float() * scaling
         clean = latent - self._seen(latent)
-        result = self.autoencoder.decode((clean / scaling).to(dtype)).sample.float()
+        decoded = self.autoencoder.post_quant_conv((clean / scaling).to(dtype))
+        result = strips.decode(self.autoencoder.decoder, decoded).float()
         if self.settings.colour in FIXES:
             result = FIXES[self.settings.colour](result, image)
         result = resize(result.cpu(), (self.scale * height, self.scale * width))
@@ -143,9 +143,6 @@ def load_onestep(
     # Stable Diffusion's autoencoders overflow in float16.
     careful = torch.bfloat16 if dtype == torch.float16 else dtype
     autoencoder = load_part(folder, "vae", AutoencoderKL, careful, half=half).to(device)
-    factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
-    autoencoder.enable_tiling()
-    autoencoder.tile_sample_min_size, autoencoder.tile_latent_min_size = TILE, TILE // factor
     words = encode_folder(folder, (settings.prompt,), dtype)
     return OneStepEngine(
         spec.name, spec.scale, networks, autoencoder, words, recipe.step, settings, device

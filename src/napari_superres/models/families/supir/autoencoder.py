@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from napari_superres.models import strips
 from napari_superres.models.families.supir.layout import SCALE_FACTOR
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_superres.models.families.supir.layout import Layout
-
-TILE = 2048
-"""Pixels along an edge above which images are encoded and decoded in overlapping tiles."""
 
 
 class DoubleAutoencoder(nn.Module):  # type: ignore[misc]
@@ -36,14 +34,6 @@ class DoubleAutoencoder(nn.Module):  # type: ignore[misc]
         self.robust.quant_conv = self.plain.quant_conv
         self.robust.decoder = self.robust.post_quant_conv = None
 
-    def use_tiles(self, edge: int = TILE) -> None:
-        """Treat images above `edge` pixels a side in overlapping tiles, to bound the memory."""
-        for part in (self.plain, self.robust):
-            factor = 2 ** (len(part.config.block_out_channels) - 1)
-            part.enable_tiling()
-            part.tile_sample_min_size = edge
-            part.tile_latent_min_size = edge // factor
-
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
@@ -61,8 +51,7 @@ class DoubleAutoencoder(nn.Module):  # type: ignore[misc]
         -------
         Tensor, shape (n, latent, y / factor, x / factor), float32
         """
-        mode = self.robust.encode(image.to(self.dtype)).latent_dist.mode()
-        return mode.float() * SCALE_FACTOR
+        return self._likely(self.robust.encoder, image)[0] * SCALE_FACTOR
 
     def sample(self, image: Tensor, noise: Tensor) -> Tensor:
         """Return a latent of a clean image, drawn from those that the plain encoder holds likely.
@@ -77,12 +66,20 @@ class DoubleAutoencoder(nn.Module):  # type: ignore[misc]
         -------
         Tensor, shape (n, latent, y / factor, x / factor), float32
         """
-        likely = self.plain.encode(image.to(self.dtype)).latent_dist
-        return (likely.mean.float() + likely.std.float() * noise) * SCALE_FACTOR
+        mean, spread = self._likely(self.plain.encoder, image)
+        return (mean + spread * noise) * SCALE_FACTOR
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return the image of a latent, float32, between about -1 and 1."""
-        return self.plain.decode((latent / SCALE_FACTOR).to(self.dtype)).sample.float()
+        latent = self.plain.post_quant_conv((latent / SCALE_FACTOR).to(self.dtype))
+        return strips.decode(self.plain.decoder, latent).float()
+
+    def _likely(self, encoder: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and spread of the latents that an encoder holds likely."""
+        moments = self.plain.quant_conv(strips.encode(encoder, image))
+        mean, log_variance = moments.float().chunk(2, dim=1)
+        # The bounds are those of diffusers' AutoencoderKL.
+        return mean, torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
 
 
 def stage_one(

@@ -125,7 +125,6 @@ def place(network: Network, autoencoder: DoubleAutoencoder, offload: str, device
     offload : {"none", "parts", "layers"}
     device : str
     """
-    autoencoder.use_tiles()
     if offload == "none":
         autoencoder.to(device)
         network.to(device)
