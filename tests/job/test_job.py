@@ -21,8 +21,11 @@ from napari_superres.errors import (
     SettingError,
     UnreadableError,
 )
+from napari_superres.formats import zarr_array
+from napari_superres.formats.decoded_cache import decoded
 from napari_superres.formats.ome_zarr import open_image
 from napari_superres.formats.pyramid import coarser
+from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.image import Image
 from napari_superres.job import Progress, run, write
 from tests.formats.zarr_files import make_image
@@ -330,3 +333,21 @@ def test_unfinished_work_is_listed_by_size_and_checksum(tmp_path: Path) -> None:
     assert len([line for line in lines if '"f"' in line]) == 26
     assert len([line for line in lines if '"error"' in line]) == 1
     assert len(shards_in(path)) == 26 * 4
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_source_in_cubes_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Light-sheet volumes are stored so; plane by plane, each cube would be decoded many times."""
+    pixels = np.asarray(stack((20, 150, 170)).data)
+    source = make_image(tmp_path / "in.ome.zarr", [pixels], chunks=(10, 32, 32))
+    reads: list[Any] = []
+    read = ZarrArray._read
+    monkeypatch.setattr(ZarrArray, "_read", lambda a, r: reads.append(r) or read(a, r))
+    monkeypatch.setattr(zarr_array, "CUBE_EDGE", 32)
+    # Room for the cubes under one block, and no more.
+    monkeypatch.setattr(decoded, "capacity", 4 * 10 * 32 * 32 * 2)
+    decoded.clear()
+    path = write(open_image(str(source)), tmp_path / "a.ome.zarr", workers=1)
+    assert len(reads) == 2 * 5 * 6
+    monkeypatch.undo()
+    np.testing.assert_array_equal(open_image(str(path)).data.compute(), pixels)

@@ -100,7 +100,7 @@ def _plain(node: Node, axes: str | None) -> Image:
         axes=axes,
         name=name,
         is_labels=array.dtype == bool,
-        source=_source(node, array),
+        source=_source(node, array, axes),
         warnings=_missing(array),
     )
     return image.transposed(canonical_axes(axes))
@@ -172,7 +172,7 @@ def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
         name=name,
         is_labels=_is_labels(node, found, arrays[0]),
         levels=tuple(coarser),
-        source={**_source(node, arrays[0]), "series": series, "level": level},
+        source={**_source(node, arrays[0], letters), "series": series, "level": level},
         metadata=_metadata(node, found),
         history=_history(found),
         warnings=(*found.warnings, *mismatch, *_missing(arrays[0])),
@@ -245,9 +245,10 @@ def _metadata(node: Node, found: Multiscale) -> dict[str, Any]:
     return metadata
 
 
-def _source(node: Node, array: ZarrArray) -> dict[str, Any]:
-    """Return where the pixels come from, and what changes when they do."""
+def _source(node: Node, array: ZarrArray, axes: str) -> dict[str, Any]:
+    """Return where the pixels come from, what changes when they do, and how they are stored."""
     source = {"path": node.root, "format": "zarr", "array": array.path, "version": array.version}
+    source["chunk"] = dict(zip(axes, array.chunk, strict=True))
     if node.path:
         source["group"] = node.path
     if not node.is_array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -151,7 +152,18 @@ def commit(root: Path, layout: Layout, image: Image) -> None:
         group.require_group("OME").update_attributes({KEY: {"metadata": kept}})
     windows = [] if layout.nearest else _windows(root, layout, image)
     group.update_attributes(image_attributes(image, layout, windows))
-    sync_folders({root})
+    _sync_metadata([root, root / "OME", *(root / str(i) for i in range(len(layout.levels)))])
+
+
+def _sync_metadata(folders: list[Path]) -> None:
+    """Wait until metadata documents are on the disk, which zarr-python itself never does."""
+    there = [folder for folder in folders if folder.is_dir()]
+    for folder in there:
+        for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"):
+            if (folder / name).exists():
+                with (folder / name).open("rb+") as file:
+                    os.fsync(file.fileno())
+    sync_folders({*there})
 
 
 def _group(root: Path, layout: Layout) -> zarr.Group:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 DASK_EDGE = 1024
 """Dask reads whole chunks of its own, so these are near the window that a task asks for."""
 
+CUBE_EDGE = 256
+"""The same where each stored chunk holds many planes, and reading too much costs far more."""
+
 WASTE = 4
 """Decoded chunks are kept when they hold so many times the pixels that were asked for."""
 
@@ -234,9 +237,9 @@ class ZarrArray:
 def as_dask(array: ZarrArray, axes: str) -> da.Array:
     """Return a dask array whose chunks suit reading plane by plane.
 
-    Along y and x they are whole stored chunks, about `DASK_EDGE` pixels long, never the small inner
-    chunks of a shard, and never a chunk as large as a whole slide; all samples of a colour picture;
-    one plane along every other axis.
+    Along y and x they are whole stored chunks, about `DASK_EDGE` pixels long (`CUBE_EDGE` where
+    those hold many planes), never the small inner chunks of a shard, and never a chunk as large as
+    a whole slide; all samples of a colour picture; one plane along every other axis.
 
     Parameters
     ----------
@@ -248,7 +251,9 @@ def as_dask(array: ZarrArray, axes: str) -> da.Array:
     -------
     dask.array.Array
     """
-    wanted = {"y": DASK_EDGE, "x": DASK_EDGE, "s": 4}
+    planes = math.prod(c for axis, c in zip(axes, array.chunk, strict=True) if axis not in "yxs")
+    edge = DASK_EDGE if planes == 1 else CUBE_EDGE
+    wanted = {"y": edge, "x": edge, "s": 4}
     chunks = tuple(
         min(n, convenient(chunk, wanted[axis])) if axis in wanted else 1
         for axis, chunk, n in zip(axes, array.chunk, array.shape, strict=True)

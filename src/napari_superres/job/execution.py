@@ -6,6 +6,8 @@ import contextlib
 from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_superres.errors import (
     Cancelled,
     IncompleteError,
@@ -173,7 +175,7 @@ class Job:
         yield self._progress("computing", 0.0)
         for number in self.layout.passes:
             for ended in pool.run(
-                self.manifest.missing(number),
+                self._in_order(number),
                 lambda executor, block, attempt, own: executor.submit(
                     compute, packed, block, attempt, pool.listener(own)
                 ),
@@ -184,6 +186,23 @@ class Job:
                 yield self._progress("computing", pool.under_way)
             if self.failures:
                 raise self._incomplete()
+
+    def _in_order(self, number: int) -> Iterator[Block]:
+        """Yield the missing blocks of a pass, those that share chunks of the source together.
+
+        A source stored in cubes is decoded many planes at a time. Taken plane by plane, a large one
+        would be decoded anew for each of them; so all planes of a cube come first at one place.
+        """
+        places = self.manifest.missing(number)
+        if number == 0:
+            stored = self.image.source.get("chunk", {})
+            depths = [max(1, int(stored.get(axis, 1))) for axis in self.layout.axes[:-2]]
+            if max(depths, default=1) > 1 and len(places):
+                *lead, y, x = np.unravel_index(places, self.layout.levels[0].grid)
+                groups = [at // depth for at, depth in zip(lead, depths, strict=True)]
+                # numpy sorts by the last key first.
+                places = places[np.lexsort((*lead[::-1], x, y, *groups[::-1]))]
+        return (Block(number, int(place)) for place in places)
 
     def _checked(self, pool: Pool, packed: Work | Packed) -> Iterator[Progress]:
         """Read again what an earlier run has written: a crash may have cut it short."""

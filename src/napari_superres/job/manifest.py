@@ -122,9 +122,9 @@ class Manifest:
         """Yield the finished blocks of a pass."""
         return (Block(number, int(k)) for k in np.flatnonzero(self._done[number]))
 
-    def missing(self, number: int) -> Iterator[Block]:
-        """Yield the blocks of a pass that are not done."""
-        return (Block(number, int(k)) for k in np.flatnonzero(~self._done[number]))
+    def missing(self, number: int) -> np.ndarray:
+        """Return the places of the blocks of a pass that are not done, in ascending order."""
+        return np.flatnonzero(~self._done[number])
 
     def is_complete(self, number: int) -> bool:
         """Return whether all blocks of a pass are done."""

@@ -74,12 +74,11 @@ class Pool:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        for future in self._pending:
-            future.cancel()
+        running = [future for future in self._pending if not future.cancel()]
         if self.shares_memory:
             # Nobody may still be writing when the lock is given up. Threads stop at their next
             # tick; workers elsewhere find the lock gone.
-            wait(self._pending)
+            wait(running)
         if self._own:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
