@@ -158,6 +158,26 @@ def test_stack_does_not_depend_on_chunks_scheduler_or_selection(supir: Tiny) -> 
     np.testing.assert_array_equal(lazy[1, 5:40, 3:9].compute(), whole[1, 5:40, 3:9])
 
 
+def test_parts_of_a_very_large_plane_obey_the_law(supir: Tiny) -> None:
+    """Planes beyond what is restored at once would show other pixels on the screen than on disk."""
+    models_folder().mkdir(parents=True)
+    added = models_folder() / row().weights[0].name
+    shutil.copy(supir.supir, added)
+    write_record(added, dataclasses.replace(fingerprint(added), added=True))
+    spec = dataclasses.replace(row(), tile=16, feather=4, multiple=2)
+    pixels = np.random.default_rng(0).random((SIDE, 40), np.float32)
+    image = Image(da.from_array(pixels, chunks=(9, 11)), "yx")
+    plan = make_plan(image, spec, limits=(0, 1), options=options(supir, steps=1, latent_tile=128))
+    assert plan.tiles > 1
+    lazy = planned(image, plan).data
+    whole = lazy.compute(scheduler="synchronous")
+    assert whole.shape == (4 * SIDE, 160)
+    assert np.isfinite(whole).all()
+    np.testing.assert_array_equal(
+        lazy[3:50, 60:90].compute(scheduler="synchronous"), whole[3:50, 60:90]
+    )
+
+
 def test_samples_are_independent_and_four_are_the_first_of_eight(engine: Engine) -> None:
     """Asking for more samples would change those that are there already."""
     eight = [engine(plane(), WHOLE, at(sample=k)) for k in range(3)]
