@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,22 @@ def test_tiles_wait_for_their_turn() -> None:
     assert alone._calls._value == 4
 
 
+def test_waiting_for_a_turn_can_be_given_up() -> None:
+    """Else a cancelled job would end only after the tiles before it."""
+    crew = Crew(2, 1)
+
+    def enough() -> None:
+        raise Cancelled("enough")
+
+    with ExitStack() as busy:
+        for _ in range(crews.CALLS):
+            busy.enter_context(crew.turn())
+        with pytest.raises(Cancelled), crew.turn(enough):
+            pytest.fail("it was nobody's turn")
+    with crew.turn(enough), crew.turn(enough):
+        pass
+
+
 @pytest.mark.parametrize("where", ["here", "helper", "after"])
 def test_failure_stops_the_work_and_is_told(where: str) -> None:
     """A tile of which pieces failed must not reach a file, and a cancelled one must end soon."""
@@ -136,6 +153,15 @@ def test_number_of_threads_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record(0.001)
     crews.crew().share(range(20), record.begin)
     assert record.threads == {threading.get_ident()}
+
+
+def test_work_goes_on_alone_when_nobody_can_be_asked() -> None:
+    """A tile that is computed while the program ends must not fail for want of helpers."""
+    crew, record = Crew(2, 1), Record()
+    assert crew._helpers is not None
+    crew._helpers.shutdown()
+    crew.share(range(5), record.begin)
+    assert record.done == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ T = TypeVar("T")
 CALLS = 2
 """Tiles that are computed at the same time: a second one fills the gaps that the first leaves, and
 more would need more memory for the same speed."""
+
+
+WAIT_SECONDS = 0.2
+"""How often a tile that waits for its turn looks up."""
 
 
 class Crew:
@@ -50,10 +54,20 @@ class Crew:
         self._most = helpers
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until another tile may be computed."""
-        with self._calls:
+    def turn(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Wait until another tile may be computed, and say when it is done.
+
+        Parameters
+        ----------
+        waiting : callable
+            Called now and then while waiting. What it raises ends the waiting.
+        """
+        while not self._calls.acquire(timeout=WAIT_SECONDS):
+            waiting()
+        try:
             yield
+        finally:
+            self._calls.release()
 
     def share(
         self,
@@ -88,8 +102,10 @@ class Crew:
 
         asked: list[Future[None]] = []
         if self._helpers is not None:
-            for _ in range(min(self._most, len(pieces) - 1)):
-                asked.append(self._helpers.submit(drain, lambda taken: None))
+            # When the interpreter is about to end, nobody can be asked any more.
+            with suppress(RuntimeError):
+                for _ in range(min(self._most, len(pieces) - 1)):
+                    asked.append(self._helpers.submit(drain, lambda taken: None))
         try:
             drain(after)
         finally:

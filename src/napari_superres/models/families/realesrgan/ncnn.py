@@ -17,6 +17,7 @@ from napari_superres.models.crew import crew
 from napari_superres.models.engine import Halo
 from napari_superres.models.ncnn_graph import Graph
 from napari_superres.models.ncnn_stages import Maps, Stage
+from napari_superres.progress import tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,10 +90,12 @@ class NcnnEngine:
         ------
         ResourceError
             If there is not enough memory.
+        Cancelled
+            If whoever listens to ticks wants the work to stop.
         """
         results = []
         for tile in tiles:
-            with crew().turn():
+            with crew().turn(lambda: tick(0, 1)):
                 results.append(self._run(Maps(tile, halo)))
         return np.stack(results)
 
