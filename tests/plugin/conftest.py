@@ -29,15 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, visibly, what needs a screen where there is none."""
     skip = pytest.mark.skip(reason="no screen: run under xvfb-run with QT_QPA_PLATFORM=xcb")
     for item in items:
-        if not SCREEN and "make_napari_viewer" in getattr(item, "fixturenames", ()):
+        # Qt itself ends the process when it finds no screen.
+        if not SCREEN and {"make_napari_viewer", "qtbot"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
 
 
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
-    """Return a viewer whose window is on the screen, 900 x 700 pixels."""
+    """Return a viewer whose window is on the screen; small, because software draws it."""
     viewer = make_napari_viewer(show=True)
-    viewer.window.resize(900, 700)
+    viewer.window.resize(1000, 600)
     settle()
     return viewer
 
@@ -82,6 +83,48 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     return watch
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the sentences that were shown as notifications."""
+    sentences: list[str] = []
+    monkeypatch.setattr("napari_superres.plugin.notify.show_error", sentences.append)
+    return sentences
+
+
+@pytest.fixture
+def noise(viewer: Any) -> Any:
+    """Return a stack of noise in the viewer."""
+    rng = np.random.default_rng(5)
+    stack = rng.integers(100, 4000, (3, 400, 500), dtype=np.uint16)
+    return viewer.add_image(
+        stack,
+        name="noise",
+        axis_labels=("z", "y", "x"),
+        scale=(2, 0.5, 0.5),
+        units=("um", "um", "um"),
+        colormap="green",
+        contrast_limits=(0, 5000),
+    )
+
+
+def click(qtbot: Any, button: Any) -> None:
+    """Click as a user does: nothing happens when the button is disabled."""
+    from qtpy.QtCore import Qt
+
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def finished(panel: Any) -> None:
+    """Wait until nothing runs any more."""
+    until(lambda: panel.progress.work is None)
+    settle()
+
+
+def choose_output(panel: Any, output: str) -> None:
+    """Choose where the result goes."""
+    panel.output.setCurrentIndex(panel.output.findData(output))
+
+
 def settle(seconds: float = 0.1) -> None:
     """Let Qt and napari do what they have put off."""
     from qtpy.QtWidgets import QApplication
@@ -90,6 +133,14 @@ def settle(seconds: float = 0.1) -> None:
     while time.monotonic() < end:
         QApplication.processEvents()
         time.sleep(0.002)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Let Qt work until a condition holds; long, because test machines are shared."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        settle(0.01)
 
 
 def canvas(viewer: Any) -> np.ndarray:

@@ -16,11 +16,18 @@ from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.writer import write_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.plugin.conftest import Engine
 
 PLUGIN = "napari-superres"
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
+    """Return a viewer that nobody sees: files need no screen to look at."""
+    return make_napari_viewer()
 
 
 def add_cells(viewer: Any) -> list[Any]:

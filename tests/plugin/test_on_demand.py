@@ -14,7 +14,7 @@ from napari.settings import get_settings
 from napari_superres.errors import WeightsError
 from napari_superres.plugin import upscale_layer
 from napari_superres.plugin.progressive import ProgressiveLevel
-from tests.plugin.conftest import canvas, settle
+from tests.plugin.conftest import canvas, settle, until
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Engine
@@ -58,14 +58,14 @@ def test_adding_the_layer_runs_no_model(viewer: Any, source: Any, engine: Engine
 
 
 def test_zooming_in_fills_the_screen_with_the_results_pixels(
-    slicing: bool, viewer: Any, source: Any, engine: Engine, qtbot: Any
+    slicing: bool, viewer: Any, source: Any, engine: Engine
 ) -> None:
     """The one thing that an on-demand layer is for."""
     finer = viewer.add_layer(upscale_layer(source, "lanczos", scale=4))
     zoom_in(viewer)
-    qtbot.waitUntil(lambda: finer.data_level == 0 and engine.calls > 0)
+    until(lambda: finer.data_level == 0 and engine.calls > 0)
     level = finer.data[0]
-    qtbot.waitUntil(lambda: level.waiting == 0)
+    until(lambda: level.waiting == 0)
     settle(0.5)
     (_, top, left), (_, bottom, right) = finer.corner_pixels
     z = round(viewer.dims.point[0] / 2)
@@ -77,19 +77,19 @@ def test_zooming_in_fills_the_screen_with_the_results_pixels(
 
 
 def test_stale_cells_are_dropped_when_one_zooms_out(
-    viewer: Any, source: Any, engine: Engine, qtbot: Any
+    viewer: Any, source: Any, engine: Engine
 ) -> None:
     """A processor at work for nobody makes everything else slow."""
     engine.seconds = 0.2
     finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
     zoom_in(viewer, 4)
-    qtbot.waitUntil(lambda: engine.calls > 0)
+    until(lambda: engine.calls > 0)
     camera(viewer).zoom /= 4
-    qtbot.waitUntil(lambda: finer.data_level == 1 and finer.data[0].waiting <= 1)
+    until(lambda: finer.data_level == 1 and finer.data[0].waiting <= 1)
     zoom_in(viewer, 4)
-    qtbot.waitUntil(lambda: finer.data_level == 0)
+    until(lambda: finer.data_level == 0)
     finer.visible = False
-    qtbot.waitUntil(lambda: finer.data[0].waiting <= 1)
+    until(lambda: finer.data[0].waiting <= 1)
 
 
 def test_volumes_show_the_source(viewer: Any, source: Any, engine: Engine) -> None:
@@ -101,12 +101,12 @@ def test_volumes_show_the_source(viewer: Any, source: Any, engine: Engine) -> No
     assert engine.calls == 0
 
 
-def test_source_may_be_removed(viewer: Any, source: Any, engine: Engine, qtbot: Any) -> None:
+def test_source_may_be_removed(viewer: Any, source: Any, engine: Engine) -> None:
     """The result needs the source's pixels, not its layer."""
     finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
     viewer.layers.remove(source)
     zoom_in(viewer)
-    qtbot.waitUntil(lambda: engine.calls > 0 and finer.data[0].waiting == 0)
+    until(lambda: engine.calls > 0 and finer.data[0].waiting == 0)
 
 
 def test_two_layers_of_one_name_stay_two(viewer: Any, source: Any) -> None:
@@ -118,7 +118,7 @@ def test_two_layers_of_one_name_stay_two(viewer: Any, source: Any) -> None:
 
 
 def test_a_model_that_fails_says_so_once(
-    viewer: Any, source: Any, engine: Engine, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    viewer: Any, source: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each view asks again; nobody reads the same sentence ten times."""
     said: list[str] = []
@@ -126,14 +126,14 @@ def test_a_model_that_fails_says_so_once(
     engine.error = WeightsError("The weights are gone.", "Get them back.")
     finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
     zoom_in(viewer)
-    qtbot.waitUntil(lambda: bool(said))
+    until(lambda: bool(said))
     viewer.dims.set_point(0, 0)
     settle(0.3)
     assert said == ["The weights are gone. Get them back."]
     assert finer in viewer.layers
 
 
-def test_result_of_a_result_works(viewer: Any, source: Any, qtbot: Any) -> None:
+def test_result_of_a_result_works(viewer: Any, source: Any) -> None:
     """x2 and x2 again."""
     once = viewer.add_layer(upscale_layer(source, "bicubic", scale=2))
     twice = viewer.add_layer(upscale_layer(once, "bicubic", scale=2))
@@ -143,5 +143,5 @@ def test_result_of_a_result_works(viewer: Any, source: Any, qtbot: Any) -> None:
         (4, 900, 1200),
     ]
     zoom_in(viewer, 16)
-    qtbot.waitUntil(lambda: twice.data_level == 0 and twice.data[0].waiting == 0)
+    until(lambda: twice.data_level == 0 and twice.data[0].waiting == 0)
     assert canvas(viewer).any()

@@ -70,14 +70,6 @@ class LayerChoice(QComboBox):
         self.blockSignals(False)
         self._tell()
 
-    def release(self) -> None:
-        """Stop following the viewer."""
-        for event in ("inserted", "removed", "reordered"):
-            getattr(self._viewer.layers.events, event).disconnect(self.fill)
-        for layer in self._watched:
-            layer.events.name.disconnect(self.fill)
-        self._watched = []
-
     def _index_of(self, layer: Any) -> int:
         return next((i for i, other in enumerate(self._watched) if other is layer), -1)
 

@@ -38,8 +38,6 @@ class Results:
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
         self._previews: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        self._hidden: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        viewer.layers.events.removed.connect(self._show_again)
 
     def preview(self, layer: Any, image: Image, part: Visible) -> Callable[[Pixels], str]:
         """Return what shows a preview, in place of an earlier one of the same layer."""
@@ -130,15 +128,24 @@ class Results:
         self._viewer.add_layer(finer)
         # Light on top of the same light would look twice as bright.
         if finer.blending == "additive" and source in self._viewer.layers and source.visible:
-            source.visible = False
-            self._hidden[finer] = weakref.ref(source)
+            _hide_as_long_as(self._viewer.layers, source, finer)
         return finer
 
-    def _show_again(self, event: Any) -> None:
-        """Show a source again when the result that hid it is removed."""
-        source = self._hidden.pop(event.value, lambda: None)()
-        if source is not None:
-            source.visible = True
+
+def _hide_as_long_as(layers: Any, source: Any, finer: Any) -> None:
+    """Hide a source until the result that lies over it is removed."""
+    source.visible = False
+    hidden, cover = weakref.ref(source), weakref.ref(finer)
+
+    def show_again(event: Any) -> None:
+        if event.value is not cover():
+            return
+        layers.events.removed.disconnect(show_again)
+        layer = hidden()
+        if layer is not None:
+            layer.visible = True
+
+    layers.events.removed.connect(show_again)
 
 
 def _order(result: Image, image: Image) -> list[int]:

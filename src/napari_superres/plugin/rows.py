@@ -15,6 +15,16 @@ def narrow_form(parent: QWidget) -> QFormLayout:
     return form
 
 
+def show_row(form: QFormLayout, field: QWidget, *, visible: bool) -> None:
+    """Show or hide a field with its label."""
+    if hasattr(form, "setRowVisible"):  # Qt 6.4; it removes the space between rows too
+        form.setRowVisible(field, visible)
+        return
+    for part in (form.labelForField(field), field):
+        if part is not None:
+            part.setVisible(visible)
+
+
 def combo(name: str, tip: str) -> QComboBox:
     """Return an empty combo box that may be narrower than its texts, and can be read aloud."""
     box = QComboBox()

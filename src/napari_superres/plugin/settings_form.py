@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_superres.errors import LicenceError, SuperresError, WeightsError
 from napari_superres.models.catalog import MODELS, default_model
 from napari_superres.models.weights import find_model, needed_files, state
-from napari_superres.plugin.rows import combo
+from napari_superres.plugin.rows import combo, show_row
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QFormLayout
@@ -178,7 +178,7 @@ class SettingsForm(QObject):
         self._offer_factors()
         strength = self._spec.denoise if self._spec else None
         if self._rows is not None:
-            self._rows.setRowVisible(self.denoise, strength is not None)
+            show_row(self._rows, self.denoise, visible=strength is not None)
         automatic = strength == "auto"
         # Below 0 stands for what the model itself finds in the image.
         self.denoise.setRange(-0.1 if automatic else 0.0, 1.0)

@@ -53,7 +53,7 @@ class Pixels(NamedTuple):
 
 def prepare(image: Image, settings: Settings, meter: Meter) -> Generator[object, None, Plan]:
     """Make the plan of an on-demand layer; the pixels are surveyed if the model needs it."""
-    meter.step = "looking at the image"
+    meter.step = "preparing"
     yield None
     return plan_for(image, **settings)
 

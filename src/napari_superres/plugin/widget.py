@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -27,7 +27,7 @@ from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.notify import say
 from napari_superres.plugin.progress_row import ProgressRow
 from napari_superres.plugin.results import Results
-from napari_superres.plugin.rows import combo, narrow_form, note
+from napari_superres.plugin.rows import combo, narrow_form, note, show_row
 from napari_superres.plugin.settings_form import SettingsForm
 from napari_superres.plugin.view import visible_part
 from napari_superres.plugin.work import Steps, Work
@@ -125,11 +125,14 @@ class SuperresWidget(QWidget):
         if self.progress.work is not None:
             self.progress.work.cancel()
 
-    def closeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
-        """Stop what runs when the viewer goes away."""
-        self.cancel()
-        self.layers.release()
-        super().closeEvent(event)
+    def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
+        """Stop what runs when the panel is taken out of the viewer: it could not be stopped then.
+
+        Closing a dock of napari's does not close the widget inside, it lets it fall.
+        """
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.cancel()
+        super().changeEvent(event)
 
     def _preview(self) -> Work:
         layer, image = self._input()
@@ -164,6 +167,7 @@ class SuperresWidget(QWidget):
         # Bound methods: Qt forgets them when the panel is gone before the work is.
         work.succeeded.connect(self._succeeded)
         work.ended.connect(self._update)
+        self.destroyed.connect(work.cancel)
         work.start()
         self._update()
         return work
@@ -191,7 +195,12 @@ class SuperresWidget(QWidget):
         folder = Path(str(image.source.get("path", ""))).parent
         name = f"{image.name}_x{scale}.ome.zarr".replace("/", "-")
         path, _ = QFileDialog.getSaveFileName(
-            self, "Write the result as OME-Zarr", str(folder / name), "OME-Zarr (*.ome.zarr)"
+            self,
+            "Write the result as OME-Zarr",
+            str(folder / name),
+            "OME-Zarr (*.ome.zarr)",
+            # What is there already is never replaced; the job says so in words.
+            options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if not path:
             raise InputError("No file was chosen.", "Nothing is done.")
@@ -229,7 +238,7 @@ class SuperresWidget(QWidget):
                 ready = True
             except SuperresError as error:
                 self.result.setText(str(error))
-        self._rows.setRowVisible(self.axes, asks)
+        show_row(self._rows, self.axes, visible=asks)
         idle = self.progress.work is None
         self.preview_button.setEnabled(ready and idle)
         self.run_button.setEnabled(ready and idle)
