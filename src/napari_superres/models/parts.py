@@ -7,6 +7,7 @@ tensors.
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,11 +80,17 @@ def open_tensors(path: Path, under: str = "state_dict") -> dict[str, Tensor]:
         content = content.get(under, content)
         if content and all(isinstance(value, torch.Tensor) for value in content.values()):
             return dict(content)
-    except (SafetensorError, RuntimeError, AttributeError, ValueError, EOFError, OSError):
-        pass  # the slower reader below says what is wrong, and knows archives from before torch 1.6
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except (
+        pickle.UnpicklingError,
+        SafetensorError,
+        RuntimeError,
+        AttributeError,
+        ValueError,
+        EOFError,
+        OSError,
+    ):
+        # The slower reader below says what is wrong, and reads archives from before torch 1.6.
+        pass
     return {name: torch.from_numpy(values) for name, values in read_tensors(path).items()}
 
 
