@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.consistency import RADIUS
+from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Compute, Setting
 from napari_superres.tiles import Lattice
 
@@ -243,10 +244,12 @@ class Plan:
         if self.halo >= self.spec.radius:
             return f"{self.halo} covers the receptive radius: tiled equals untiled"
         if self.halo >= self.spec.halo:
-            return (
-                f"{self.halo} of a receptive radius of {self.spec.radius}: "
-                "seams below 1/255 were measured with the trained weights"
+            seams = (
+                "seams below 1/255 were measured with the official weights"
+                if self.spec.name in MODELS
+                else "what lies beyond rarely matters, but seams were not measured"
             )
+            return f"{self.halo} of a receptive radius of {self.spec.radius}: {seams}"
         return (
             f"{self.halo} is less than the {self.spec.halo} that this model needs: "
             "expect visible seams between tiles"

@@ -270,7 +270,7 @@ class TestRefusals:
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         """A slip in a path must not make a new tree of folders."""
         with pytest.raises(OutputError, match="no folder"):
-            run(stack(), tmp_path / "mising" / "a.ome.zarr")
+            run(stack(), tmp_path / "missing" / "a.ome.zarr")
 
     def test_a_url(self) -> None:
         """A folder called s3: would be made instead."""

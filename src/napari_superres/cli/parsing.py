@@ -50,10 +50,10 @@ def region(text: str | None) -> tuple[slice, slice] | None:
     """Return ``"0:100,50:150"`` as a slice along y and one along x."""
     if text is None:
         return None
-    parts = [_index(part) for part in text.split(",")]
-    if len(parts) != 2 or not all(isinstance(part, slice) for part in parts):
-        raise click.BadParameter(f"'{text}' is not of the form y0:y1,x0:x1.")
-    return parts[0], parts[1]
+    match [_index(part) for part in text.split(",")]:
+        case [slice() as y, slice() as x]:
+            return y, x
+    raise click.BadParameter(f"'{text}' is not of the form y0:y1,x0:x1.")
 
 
 def limits(texts: Sequence[str], image: Image) -> Any:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -94,7 +94,7 @@ def upscale(
     output: str | None,
     *,
     overwrite: bool,
-    ome_zarr: str,
+    ome_zarr: Literal["0.5", "0.4"],
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -198,11 +198,14 @@ def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool
 
     decisions = result.plan
     workers = workers or os.cpu_count() or 1
+    seconds: float | None = None
     try:
-        seconds: float | None = measure_speed(image, decisions).seconds(decisions, workers)
-        note = f"about {duration(seconds)} with {workers} workers, measured on one tile"
+        measured = measure_speed(image, decisions).seconds(decisions, workers)
     except WeightsError as error:
-        seconds, note = None, f"not measured: {error.message}"
+        note = f"not measured: {error.message}"
+    else:
+        seconds = measured
+        note = f"about {duration(measured)} with {workers} workers, measured on one tile"
     if as_json:
         report = {
             "schema": SCHEMA,

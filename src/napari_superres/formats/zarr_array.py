@@ -163,7 +163,10 @@ class ZarrArray:
     def _open(self) -> zarr.Array[Any]:
         try:
             return zarr.open_array(
-                store_at(self.root), path=self.path, mode="r", zarr_format=self.zarr_format
+                store_at(self.root),
+                path=self.path,
+                mode="r",
+                zarr_format=3 if self.zarr_format == 3 else 2,
             )
         except SuperresError:
             raise

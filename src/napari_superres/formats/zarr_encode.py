@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import imagecodecs
@@ -53,15 +53,17 @@ def encode_chunk(pixels: np.ndarray, chunk: tuple[int, ...]) -> bytes:
         values[tuple(slice(0, n) for n in pixels.shape)] = pixels
     # One thread: with several, Blosc orders its pieces by who comes first, and equal pixels would
     # not give equal bytes.
-    encoded: bytes = imagecodecs.blosc_encode(
-        values.view(np.uint8) if values.dtype == bool else values,
+    # The annotations of imagecodecs know no arrays, which it takes without copying them.
+    data: Any = values.view(np.uint8) if values.dtype == bool else values
+    encoded = imagecodecs.blosc_encode(
+        data,
         level=BLOSC_LEVEL,
         compressor="zstd",
         shuffle="bitshuffle",
         typesize=values.dtype.itemsize,
         numthreads=1,
     )
-    return encoded
+    return bytes(encoded)
 
 
 def encode_shard(pixels: np.ndarray, block: tuple[int, ...], chunk: tuple[int, ...]) -> list[bytes]:

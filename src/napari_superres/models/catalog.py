@@ -239,7 +239,7 @@ _ROWS = (
         halo=80,
         tile=512,
         parameters=4_467_779,
-        flop=11.2e6,
+        flop=11.41e6,
         domain="drawings and animation, degraded by simulation",
     ),
     _realesrgan(

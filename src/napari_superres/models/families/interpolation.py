@@ -107,8 +107,8 @@ class Interpolation:
         missing = (max(0, self.radius - before), max(0, self.radius - after))
         if any(missing):
             tiles = np.pad(tiles, [(0, 0)] * (tiles.ndim - 1) + [missing], mode="symmetric")
-        # Kernels have unit sum, so neighbours may count by their difference to the pixel itself: what
-        # is constant stays so exactly, and a large pedestal costs no digits.
+        # Kernels have unit sum, so neighbours may count by their difference to the pixel itself:
+        # what is constant stays so exactly, and a large pedestal costs no digits.
         here = tiles[..., self.radius : self.radius + kept]
         out = np.repeat(here[..., None], scale, axis=-1)
         for tap in range(taps):
