@@ -17,7 +17,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 import napari_superres as sr
-from napari_superres.models.catalog import WeightFile
+from napari_superres.models.catalog import MODELS, WeightFile
 from napari_superres.plugin import widget as widget_module
 from napari_superres.plugin.widget import SuperresWidget
 from tests.plugin.conftest import choose_output, click, finished, until
@@ -217,3 +217,12 @@ def test_light_on_light_is_not_shown_twice(viewer: Any, noise: Any, panel: Any, 
     assert not noise.visible
     viewer.layers.remove(viewer.layers[-1])
     assert noise.visible
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_every_model_says_what_it_would_give(noise: Any, panel: Any, model: str) -> None:
+    """A model whose settings are found in the image must not be refused before it is looked at."""
+    panel.form.choose(model)
+    scale = panel.form.settings()["scale"]
+    assert panel.result.text().startswith(f"3 x {400 * scale} x {500 * scale} · uint16")
+    assert panel.run_button.isEnabled()

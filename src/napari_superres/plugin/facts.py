@@ -33,8 +33,11 @@ def foresee(image: Image, spec: ModelSpec, settings: dict[str, Any]) -> str:
         If the settings cannot work for this image; the message says why.
     """
     wishes = {k: v for k, v in settings.items() if k not in ("model", "device", "precision")}
-    # Limits change no shape, and finding them would read pixels.
-    plan = make_plan(image, spec, **{"limits": (0.0, 1.0), **wishes})
+    # Limits and the strength of denoising change no shape, and finding them would read pixels.
+    unread: dict[str, Any] = {"limits": (0.0, 1.0)}
+    if spec.denoise == "auto":
+        unread["denoise"] = 0.0
+    plan = make_plan(image, spec, **{**unread, **wishes})
     shape = tuple(plan.output_shape[plan.axes.index(a)] for a in image.axes)
     return f"{_listing(shape)} · {plan.dtype} · {human_bytes(plan.output_bytes)}"
 

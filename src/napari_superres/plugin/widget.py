@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from napari_superres.image import Image
     from napari_superres.models.catalog import ModelSpec
 
+WIDTH = 300
+"""Pixels that the panel takes at least; more where the font is large."""
+
 ON_DEMAND, MEMORY, FILE = "on demand", "memory", "file"
 
 _OUTPUTS = (
@@ -124,6 +127,22 @@ class SuperresWidget(QWidget):
         """Stop what runs, within a tile."""
         if self.progress.work is not None:
             self.progress.work.cancel()
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802, Qt's name
+        """Widen the panel when the form inside needs more, as with large fonts."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._fit_width()
+        return bool(super().eventFilter(watched, event))
+
+    def _fit_width(self) -> None:
+        margins = self.layout().contentsMargins()
+        needed = (
+            self.scroll.widget().minimumSizeHint().width()
+            + self.scroll.verticalScrollBar().sizeHint().width()
+            + margins.left()
+            + margins.right()
+        )
+        self.setMinimumWidth(max(WIDTH, needed))
 
     def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
         """Stop what runs when the panel is taken out of the viewer: it could not be stopped then.
@@ -243,12 +262,10 @@ class SuperresWidget(QWidget):
         self.preview_button.setEnabled(ready and idle)
         self.run_button.setEnabled(ready and idle)
         self.form.download.setEnabled(idle)
-        # Large fonts may need more than the usual width; nothing is cut off.
-        needed = self.scroll.widget().minimumSizeHint().width()
-        self.scroll.setMinimumWidth(needed + self.scroll.verticalScrollBar().sizeHint().width())
 
     def _lay_out(self) -> None:
         inside = QWidget()
+        inside.installEventFilter(self)
         self._rows = rows = narrow_form(inside)
         rows.addRow("Layer", self.layers)
         rows.addRow(self.input)
@@ -271,4 +288,4 @@ class SuperresWidget(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(footer)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(WIDTH)
