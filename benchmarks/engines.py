@@ -211,7 +211,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._connection.close()
-        self._process.join()
+        self._process.join(timeout=30)
+        self._process.kill()  # a library's own threads may keep it from ending
 
 
 def serve(connection: Connection, name: str, model: str, weights: Path, folder: Path) -> None:
@@ -253,7 +254,8 @@ def matmul(name: str) -> Any:
 def timed(run: Any, name: str, folder: Path) -> tuple[float, int]:
     """Return seconds and the process's most memory; the first result is kept in a file."""
     picture = np.load(folder / "picture.npy")
-    process, done, peak = psutil.Process(), threading.Event(), 0
+    process, done = psutil.Process(), threading.Event()
+    peak = process.memory_info().rss
 
     def watch() -> None:
         nonlocal peak
