@@ -91,7 +91,7 @@ def test_a_stack_without_axes_is_a_question(shared: Path) -> None:
     path = shared / "real" / "embryo_nuclei_3d.tif"
     with pytest.raises(AxesError, match=r"31 x 61 x 57.*axes='zyx'") as caught:
         read(path)
-    assert str(path) in str(caught.value)
+    assert str(path.resolve()) in str(caught.value)
     image = read(path, axes="zyx")
     assert (image.axes, image.shape) == ("zyx", (31, 61, 57))
     np.testing.assert_array_equal(image.data.compute(), tifffile.imread(path))

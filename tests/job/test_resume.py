@@ -250,7 +250,7 @@ def test_a_hundred_kills(tmp_path: Path, reference: dict[str, str]) -> None:
 def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path) -> None:
     """Two runs of one command, on one machine: the second says so and changes nothing."""
     path = tmp_path / "a.ome.zarr"
-    process = started(path, 0.1, tmp_path)
+    process = started(path, 1.0, tmp_path)
     try:
         while lines_of(part_of(path)) < 2:
             assert process.poll() is None

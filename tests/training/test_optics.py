@@ -92,7 +92,8 @@ def test_gaussian_blur_keeps_light_and_adds_variance(sigma: float, y: int, x: in
     seen = gaussian_blur(image, sigma)
     assert seen.sum() == pytest.approx(3, rel=1e-4)
     rows = (np.arange(image.shape[0]) - y).astype(float)
-    if sigma > 0.7 and min(y, 41) > 5 * sigma:
+    # A narrower Gaussian is cut off at the pixels' own frequency, and rings.
+    if sigma > 1.2 and min(y, 41) > 5 * sigma:
         variance = (seen.sum(axis=1) * rows**2).sum() / 3
         assert variance == pytest.approx(sigma**2, rel=0.02)
 
