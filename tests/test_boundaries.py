@@ -37,6 +37,7 @@ FLOORS = {
     "planning": 1,
     "provenance": 1,
     "surveying": 1,
+    "regions": 0,
     "resources": 1,
     "selection": 1,
     "upscaled_array": 2,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,6 +16,7 @@ from napari_superres.models.weights import find_weights
 from napari_superres.pixels import fill_gaps, resample_area, to_dtype, value_range
 from napari_superres.plan import EXACT_INTEGER, Plan
 from napari_superres.progress import tick
+from napari_superres.regions import as_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class UpscaledArray:
         -------
         np.ndarray, of type `dtype`
         """
-        chosen, dropped = _chosen(key, self.shape)
+        chosen, dropped = as_indices(key, self.shape)
         out = np.empty([len(c) for c in chosen], self.dtype)
         if out.size:
             self._fill(out, chosen)
@@ -290,28 +290,6 @@ class UpscaledArray:
             size = self.plan.shape[self.plan.axes.index(axis)]
             number = number * size + index[lead.index(axis)]
         return number
-
-
-def _chosen(key: Any, shape: tuple[int, ...]) -> tuple[list[Sequence[int]], list[bool]]:
-    """Return the indices that a key chooses along each axis, and which axes it drops."""
-    parts = list(key) if isinstance(key, tuple) else [key]
-    if any(part is Ellipsis for part in parts):
-        at = next(i for i, part in enumerate(parts) if part is Ellipsis)
-        parts[at : at + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
-    parts += [slice(None)] * (len(shape) - len(parts))
-    if len(parts) != len(shape):
-        raise IndexError(f"{len(parts)} indices for an array of {len(shape)} dimensions")
-    chosen: list[Sequence[int]] = []
-    for part, size in zip(parts, shape, strict=True):
-        if isinstance(part, slice):
-            chosen.append(range(size)[part])
-        elif isinstance(part, list | np.ndarray) and np.ndim(part) == 1:
-            chosen.append(np.arange(size)[part].tolist())
-        else:
-            i = range(size)[operator.index(part)]
-            chosen.append(range(i, i + 1))
-    dropped = [not isinstance(part, slice) and np.ndim(part) == 0 for part in parts]
-    return chosen, dropped
 
 
 def _batches(tiles: list[_Tile], size: int) -> list[list[_Tile]]:

@@ -10,9 +10,9 @@ import dask.array as da
 import numpy as np
 
 from napari_superres.errors import UnreadableError
-from napari_superres.formats.regions import as_indices
 from napari_superres.formats.tiff_index import TiffIndex, open_index
 from napari_superres.formats.tiff_levels import OpenFiles
+from napari_superres.regions import as_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

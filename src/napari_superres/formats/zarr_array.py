@@ -25,9 +25,9 @@ from napari_superres.formats.chunk_grid import (
     spanned,
 )
 from napari_superres.formats.decoded_cache import decoded
-from napari_superres.formats.regions import as_indices
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.zarr_store import check_inside, identity, join, store_at
+from napari_superres.regions import as_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,7 +265,6 @@ def as_dask(array: ZarrArray, axes: str) -> da.Array:
         array,
         chunks=chunks,
         name=f"zarr-{da.core.tokenize(array, chunks)}",
-        fancy=False,
         # Inlined, dask looks at the chunks that are asked for and not at each one there is.
         inline_array=True,
         meta=np.empty((0,) * array.ndim, array.dtype),

@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CALLS = 2
-"""Tiles that are computed at the same time: a second one fills the gaps that the first leaves, and
-more would need more memory for the same speed."""
-
+FEW = 4
+"""Up to so many cores one tile keeps all of them busy. With more, a second tile fills the gaps that
+the first one leaves at the end of each stage, at the price of its feature maps."""
 
 WAIT_SECONDS = 0.2
 """How often a tile that waits for its turn looks up."""
@@ -49,7 +48,8 @@ class Crew:
     def __init__(self, cores: int, helpers: int) -> None:
         self._running = threading.Semaphore(cores)
         # Without helpers each caller is alone, and there must be as many of them as cores.
-        self._calls = threading.Semaphore(CALLS if helpers else cores)
+        self.calls = (1 if cores <= FEW else 2) if helpers else cores
+        self._calls = threading.Semaphore(self.calls)
         self._helpers = ThreadPoolExecutor(helpers, "superres-pieces") if helpers else None
         self._most = helpers
 
