@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_superres.errors import AxesError, SettingError
@@ -93,6 +93,7 @@ def test_a_chunk_as_large_as_a_slide_is_not_a_dask_chunk(tmp_path: Path) -> None
     assert open_image(str(tmp_path / "one")).data.chunksize == (1, 1024, 1024)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_region_equals_numpys(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     """Steps, negative steps and integers reach the array from dask and from users."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,6 +18,7 @@ INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
 planes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
+@settings(deadline=None)
 @given(data=st.data(), dtype=st.sampled_from(INTEGERS), shape=planes)
 def test_means_of_integers_are_exact_and_rounded_half_to_even(
     data: st.DataObject, dtype: str, shape: tuple[int, int]
@@ -37,6 +38,7 @@ def test_means_of_integers_are_exact_and_rounded_half_to_even(
         assert int(found[y, x]) == round(mean)
 
 
+@settings(deadline=None)
 @given(data=st.data(), dtype=st.sampled_from(["f2", "f4", "f8"]), shape=planes)
 def test_means_of_floats_leave_out_what_is_not_a_number(
     data: st.DataObject, dtype: str, shape: tuple[int, int]
@@ -65,6 +67,7 @@ def test_the_largest_floats_do_not_overflow(dtype: str) -> None:
     assert coarser(np.array([[np.inf, 1], [1, 1]], dtype))[0, 0] == np.inf
 
 
+@settings(deadline=None)
 @given(data=st.data(), shape=planes)
 def test_labels_keep_their_names(data: st.DataObject, shape: tuple[int, int]) -> None:
     """The mean of cells 3 and 5 is another cell."""
@@ -75,6 +78,7 @@ def test_labels_keep_their_names(data: st.DataObject, shape: tuple[int, int]) ->
     assert coarser(mask).dtype == bool
 
 
+@settings(deadline=None)
 @given(data=st.data(), dtype=st.sampled_from(["u2", "f4"]), at=st.integers(1, 4))
 def test_parts_that_start_at_even_positions_make_the_whole(
     data: st.DataObject, dtype: str, at: int
@@ -86,6 +90,7 @@ def test_parts_that_start_at_even_positions_make_the_whole(
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), coarser(pixels))
 
 
+@settings(deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 200_000), st.integers(1, 200_000)), at_least=st.integers(1, 4)
 )

@@ -74,12 +74,14 @@ class Source:
         return np.where(grid[0] == 1, 0, values % 4093).astype(self.dtype)
 
 
-def stack(shape: tuple[int, ...] = (3, 150, 170), axes: str = "zyx", **options: Any) -> Image:
-    """Return a lazy image over `Source`."""
+def stack(
+    shape: tuple[int, ...] = (3, 150, 170), axes: str = "zyx", *, chunk: int = 64, **options: Any
+) -> Image:
+    """Return a lazy image over `Source`, in dask chunks of some pixels along y and x."""
     array = Source(shape, **options)
     data = da.from_array(
         array,
-        chunks=(1,) * (len(shape) - 2) + (64, 64),
+        chunks=(1,) * (len(shape) - 2) + (chunk, chunk),
         name=f"source-{shape}",
         fancy=False,
         inline_array=True,
