@@ -252,10 +252,10 @@ def matmul(name: str) -> Any:
 
 
 def timed(run: Any, name: str, folder: Path) -> tuple[float, int]:
-    """Return seconds and the process's most memory; the first result is kept in a file."""
+    """Return seconds and the most memory beside what was loaded; keep the first result in a file."""
     picture = np.load(folder / "picture.npy")
     process, done = psutil.Process(), threading.Event()
-    peak = process.memory_info().rss
+    peak = before = process.memory_info().rss
 
     def watch() -> None:
         nonlocal peak
@@ -281,13 +281,13 @@ def timed(run: Any, name: str, folder: Path) -> tuple[float, int]:
     path = folder / f"{name}.npy"
     if name not in PEAKS and not path.exists():
         np.save(path, result)
-    return seconds, peak
+    return seconds, peak - before
 
 
 def table(rows: dict[str, Row], flop: float) -> str:
     """Return the table in Markdown."""
     lines = [
-        "| engine | seconds | GFLOP/s | times as fast | largest difference | memory (GB) |",
+        "| engine | seconds | GFLOP/s | times as fast | largest difference | memory while it runs (GB) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     first = rows.get(NAMES[0])
