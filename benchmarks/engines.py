@@ -252,7 +252,7 @@ def matmul(name: str) -> Any:
 
 
 def timed(run: Any, name: str, folder: Path) -> tuple[float, int]:
-    """Return seconds and the most memory beside what was loaded; keep the first result in a file."""
+    """Return seconds and the most memory beside what was loaded; keep the first result."""
     picture = np.load(folder / "picture.npy")
     process, done = psutil.Process(), threading.Event()
     peak = before = process.memory_info().rss
@@ -287,7 +287,7 @@ def timed(run: Any, name: str, folder: Path) -> tuple[float, int]:
 def table(rows: dict[str, Row], flop: float) -> str:
     """Return the table in Markdown."""
     lines = [
-        "| engine | seconds | GFLOP/s | times as fast | largest difference | memory while it runs (GB) |",
+        "| engine | seconds | GFLOP/s | times as fast | largest difference | memory (GB) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     first = rows.get(NAMES[0])
