@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -338,6 +339,16 @@ def test_a_crash_while_the_result_gets_its_name(
     assert finished(path, reference, overwrite=True) == 30
 
 
+def snapshot(folder: Path, copy: Path) -> None:
+    """Copy a folder in which others are at work; what vanishes meanwhile is not in the copy."""
+    for parent, _, names in os.walk(folder):
+        there = copy / Path(parent).relative_to(folder)
+        there.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(Path(parent, name), there / name)
+
+
 class Story(RuleBasedStateMachine):
     """Any sequence of misfortunes, and then a run to the end."""
 
@@ -356,16 +367,20 @@ class Story(RuleBasedStateMachine):
         if self.path.exists():
             return
         steps = run(self.image, self.path, workers=workers)
-        for step in steps:
-            if step.done - step.kept >= blocks:
-                break
-        if self.part.exists():
-            dead = self.folder / "dead"
-            shutil.copytree(self.part, dead)
+        dead = self.folder / "dead"
+        try:
+            for step in steps:
+                if step.done - step.kept >= blocks:
+                    break
+            if self.part.exists():
+                snapshot(self.part, dead)
+        finally:
             steps.close()
+        if dead.exists():
             shutil.rmtree(self.part, ignore_errors=True)
             shutil.rmtree(self.path, ignore_errors=True)
             dead.rename(self.part)
+            (self.part / "scratch").mkdir(exist_ok=True)
             (self.part / "scratch" / "half").write_bytes(b"half a file")
 
     @rule(
