@@ -8,7 +8,8 @@ Each engine lives in a process of its own and runs in turn, round after round, s
 comes and goes meets all of them; times are wall clock on all cores, medians over the rounds, and
 ratios are medians of each round's ratio. GFLOP/s count what the plain network needs for the
 picture, so work that an engine wastes on halos counts against it, and multiplications that
-Winograd's algorithm saves count for it.
+Winograd's algorithm saves count for it. Memory is the most that a run took, without libraries and
+weights.
 
 Weights are taken from the cache or from ``--weights``; without them they are random, which changes
 no time. Packages that are not installed are skipped, and said so under the table.
@@ -166,7 +167,8 @@ def measure(
                 notes.append(f"{name} ({answer})")
                 del workers[name], rows[name]
                 continue
-            seconds, rows[name].peak = answer
+            seconds, peak = answer
+            rows[name].peak = max(rows[name].peak, peak)
             rows[name].seconds.append(seconds)
             if turn == 0 and name not in PEAKS:
                 rows[name].error = difference(folder, name)

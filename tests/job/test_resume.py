@@ -231,6 +231,7 @@ def test_killed_and_killed_again_it_ends_at_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_hundred_kills(tmp_path: Path, reference: dict[str, str]) -> None:
     """The long version: at seeded moments, the very first and the very last among them."""
     dice = np.random.default_rng(0)
@@ -465,7 +466,8 @@ TestStory.settings = settings(max_examples=6, stateful_step_count=6, deadline=No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 class TestLongStory(Story.TestCase):  # type: ignore[misc, name-defined]
     """The same with many more examples."""
 
-    settings = settings(max_examples=200, stateful_step_count=20, deadline=None)
+    settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
