@@ -26,7 +26,7 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no talk.
 
 @click.group()
 def models() -> None:
-    r"""Choose models, and get, add, check and delete their weights.
+    """Choose models, and get, add, check and delete their weights.
 
     \b
     Which models there are, and which can be used now:
@@ -36,7 +36,7 @@ def models() -> None:
     Use a file that you have, for a model of the table or by a name of your own:
         superres models add RealESRGAN_x4plus.pth --as realesrgan-x4plus
         superres models add mine.safetensors --as my-network
-    """
+    """  # noqa: D301, click wants the character
 
 
 @models.command("list")
