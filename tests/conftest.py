@@ -1,11 +1,60 @@
-"""Fixtures for all tests: real files where this computer has them, and a cache of their own."""
+"""Fixtures for all tests: real files where this computer has them, and a cache of their own.
+
+With ``NAPARI_SUPERRES_REQUIRE_ALL=1`` a test that is skipped has failed, unless it lacks something
+that the README's test command does not install. So neither a screen nor a package nor Java can go
+missing from the continuous integration unnoticed.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAY_BE_MISSING = (
+    "there are no real files",
+    "there is no CUDA device",
+    "takes too long here",
+    # Users that are called root may write and read anywhere.
+    "this user may write anywhere",
+    "permissions do not bind here",
+    # Extras that the test command leaves out: large, or without releases for this Python.
+    "extra 'vendor'",
+    "spandrel is",
+    "the reference is",
+)
+"""Parts of reasons for which a test may be skipped even then."""
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    required = os.environ.get("NAPARI_SUPERRES_REQUIRE_ALL", "") not in ("", "0")
+    if not required or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    *_, reason = report.longrepr if isinstance(report.longrepr, tuple) else (str(report.longrepr),)
+    if not any(known in reason for known in MAY_BE_MISSING):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}; and NAPARI_SUPERRES_REQUIRE_ALL allows no skipping for that."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Fail tests that are skipped without a good reason, where everything is required."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """Fail modules that are skipped without a good reason, where everything is required."""
+    report = yield
+    _refuse_skip(report)
+    return report
 
 
 @pytest.fixture(scope="session")

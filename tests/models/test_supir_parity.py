@@ -18,7 +18,7 @@ def test_parity_program_passes(shared: Path, mode: str) -> None:
     """A result labelled SUPIR would not be SUPIR's, or the published files would not load."""
     program = shared / "supir" / "supir_parity.py"
     if not program.is_file():
-        pytest.skip(f"there is no {program}")
+        pytest.skip(f"there are no real files at {program}")
     run = subprocess.run(
         [sys.executable, str(program), mode, f"{ADAPTER}:factory"],
         capture_output=True,
