@@ -12,83 +12,22 @@ import click
 
 from napari_superres.cli import parsing
 from napari_superres.cli.console import progress_bar, talk
+from napari_superres.cli.options import OPENING, TALKING, WISHES, WORKERS, WRITING, with_options
 from napari_superres.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_superres.image import Image
 
 SCHEMA = 1
 """Version of the JSON that is printed."""
 
-_INPUT = [
-    click.option("--axes", help="One letter an axis, such as zyx, when the file names none."),
-    click.option("--series", type=int, default=0, show_default=True, help="Which image of a file."),
-    click.option("--level", type=int, default=0, show_default=True, help="Which pyramid level."),
-]
-
-_WISHES = [
-    click.option("-m", "--model", help="Name ('superres models list') or file of weights."),
-    click.option("-s", "--scale", type=int, help="Scale factor, such as 2 or 4."),
-    click.option("--rgb", is_flag=True, help="Axis c holds red, green and blue of one picture."),
-    click.option("--channels", help="Names or indices, such as 0,DAPI."),
-    click.option("--planes", help="Such as z=0:10,t=3."),
-    click.option("--region", help="y0:y1,x0:x1 in source pixels."),
-    click.option(
-        "--limits",
-        multiple=True,
-        metavar="[C=]LO:HI",
-        help="Intensities that become 0 and 1; once for all channels, or once for each.",
-    ),
-    click.option("--denoise", metavar="0..1|auto", help="Strength of denoising."),
-    click.option(
-        "--consistency",
-        type=click.Choice(["pixel", "local", "off"]),
-        help="How the source's light is conserved; each model has a measured default.",
-    ),
-    click.option("--dtype", help="Type of the result's pixels; the source's by default."),
-    click.option("--tile", metavar="N[,N]", help="What the model sees at once, halo included."),
-    click.option("--halo", type=int, help="Context around a tile, in source pixels."),
-    click.option("--feather", type=int, help="Handover between tiles, in source pixels."),
-    click.option("--seed", type=int, default=0, show_default=True, help="For random models."),
-    click.option("--samples", type=int, default=1, help="Results to draw and average."),
-    click.option("--uncertainty", is_flag=True, help="Write the spread too."),
-    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
-    click.option("--precision", default="auto", show_default=True, help="float32, float16, ..."),
-    click.option("--batch", type=int, help="Tiles in each call of the network."),
-    click.option(
-        "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of this model alone."
-    ),
-    click.option("--workers", type=int, help="Blocks computed at the same time."),
-]
-
-
-def _with(options: list[Callable[..., Any]]) -> Callable[..., Any]:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
 
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="[OUT]", required=False)
-@_with(_INPUT)
-@_with(_WISHES)
-@click.option("--overwrite", is_flag=True, help="Replace OUT once the new result is complete.")
-@click.option(
-    "--ome-zarr",
-    type=click.Choice(["0.5", "0.4"]),
-    default="0.5",
-    show_default=True,
-    help="Version of OME-Zarr to write; 0.4 for older readers.",
-)
+@with_options(OPENING, WISHES, WRITING)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no talk.")
+@with_options(TALKING)
 def upscale(
     source: str,
     output: str | None,
@@ -145,8 +84,7 @@ def upscale(
 
 @click.command()
 @click.argument("source", metavar="IN")
-@_with(_INPUT)
-@_with(_WISHES)
+@with_options(OPENING, WISHES, WORKERS)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> None:
     """Print what `upscale` would do with IN: every decision, size, memory, time, licence.
