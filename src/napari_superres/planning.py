@@ -97,7 +97,9 @@ def make_plan(
     out = _result_dtype(image, dtype, spec)
     variant = consistency or spec.consistency
     if variant not in RADIUS:
-        raise SettingError(f"consistency='{variant}' is not one of: {', '.join(RADIUS)}.")
+        raise SettingError(
+            f"consistency='{variant}' is not known.", f"Use one of: {', '.join(RADIUS)}."
+        )
     compute = compute or Compute(engine="numpy" if spec.family == "interpolation" else "torch")
     halo = spec.halo if halo is None else _natural("halo", halo)
     # What lies outside the limits is interpolated linearly, which looks one pixel around.
@@ -171,14 +173,20 @@ def _whole_scale(spec: ModelSpec, scale: int | None) -> int:
 
 def _check_pixels(image: Image, spec: ModelSpec) -> None:
     if 0 in image.shape:
-        raise InputError(f"'{image.name}' has no pixels: its shape is {image.shape}.")
+        raise InputError(
+            f"'{image.name}' has no pixels: its shape is {image.shape}.",
+            "Choose an image, or a part of it, that has some.",
+        )
     if image.dtype.kind == "c":
         raise InputError(
             f"'{image.name}' has complex pixels ({image.dtype}), which have no brightness.",
             "Upscale the real and imaginary parts, or magnitude and phase, one by one.",
         )
     if image.dtype.kind not in "biuf":
-        raise InputError(f"'{image.name}' has pixels of type {image.dtype}, which are not numbers.")
+        raise InputError(
+            f"'{image.name}' has pixels of type {image.dtype}, which are not numbers.",
+            "Give integers, floats or truth values.",
+        )
     if (image.is_labels or image.dtype == bool) and spec.name != "nearest":
         what = "a mask" if image.dtype == bool else "a label image"
         raise InputError(
@@ -216,7 +224,7 @@ def _steps(
 
 def _natural(name: str, value: int) -> int:
     if value != int(value) or value < 0:
-        raise SettingError(f"{name}={value} is not a whole number of pixels.")
+        raise SettingError(f"{name}={value} is not a number of pixels.", "Use 0, 1, 2 and so on.")
     return int(value)
 
 
@@ -246,7 +254,10 @@ def _limits(
             "For example limits=(0, 4095).",
         )
     if not np.isfinite(pairs).all() or (pairs[:, 0] > pairs[:, 1]).any():
-        raise SettingError(f"limits={wish} are not finite pairs of a lower and an upper value.")
+        raise SettingError(
+            f"limits={wish} are not finite pairs of a lower and an upper value.",
+            "For example limits=(0, 4095).",
+        )
     return tuple((float(low), float(high)) for low, high in pairs)
 
 
@@ -313,7 +324,8 @@ def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any
         except (TypeError, ValueError):
             raise SettingError(
                 f"option {name}={value!r} of '{spec.name}' is not of type "
-                f"{type(option.default).__name__}."
+                f"{type(option.default).__name__}.",
+                f"For example {name}={option.default}.",
             ) from None
         low, high = option.low, option.high
         outside = isinstance(value, int | float) and (

@@ -61,7 +61,9 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.step < 1 or self.halo < 0 or self.feather < 0:
-            raise SettingError(f"A tile lattice of {self} has no meaning.")
+            raise SettingError(
+                f"A tile lattice of {self} has no meaning.", "Leave tile= and feather= out."
+            )
         if self.feather > self.step:
             raise SettingError(
                 f"feather={self.feather} is wider than the tile's core of {self.step} pixels.",

@@ -308,7 +308,7 @@ def test_unknown_options_are_refused(ldm: Path) -> None:
     """A slip of the pen would be ignored in silence."""
     with pytest.raises(SettingError, match="no option 'setps'"):
         load(ldm, "ldm-sr-x4", setps=3)
-    with pytest.raises(SettingError, match="latent_stride of 1 to latent_tile"):
+    with pytest.raises(SettingError, match="a stride of 1 to latent_tile"):
         load(ldm, "ldm-sr-x4", latent_tile=8, latent_stride=9)
 
 

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import AxesError, SettingError, UnreadableError
+from napari_superres.formats.advice import METADATA, ONE_IMAGE
 from napari_superres.formats.ome_zarr_metadata import (
     KEY,
     Multiscale,
@@ -72,7 +73,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
         )
     if node.is_array:
         if series or level:
-            raise SettingError(f"'{path}' is a single array: it has no series or levels to choose.")
+            raise SettingError(f"'{path}' is a single array, without series or levels.", ONE_IMAGE)
         return _plain(node, axes)
     if "multiscales" not in ome_attributes(node.attributes):
         node = _member(node, series)
@@ -135,14 +136,16 @@ def _member(node: Node, series: int) -> Node:
     if member is None or member.is_array:
         raise SettingError(f"'{node.where}' has no series {series}.", "Series are counted from 0.")
     if "multiscales" not in ome_attributes(member.attributes):
-        raise UnreadableError(f"Series {series} of '{node.where}' has no OME-Zarr metadata.")
+        raise UnreadableError(
+            f"Series {series} of '{node.where}' has no OME-Zarr metadata.", METADATA
+        )
     return member
 
 
 def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
     listed = ome_attributes(node.attributes)["multiscales"]
     if not isinstance(listed, list) or not listed:
-        raise UnreadableError(f"The multiscales metadata of '{node.where}' is empty.")
+        raise UnreadableError(f"The multiscales metadata of '{node.where}' is empty.", METADATA)
     if not 0 <= series < len(listed):
         raise SettingError(f"'{node.where}' has no series {series}.", f"It has {len(listed)}.")
     paths = _dataset_paths(node, listed[series])
@@ -153,7 +156,8 @@ def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
     if any(array.ndim != len(found.axes) for array in arrays):
         raise UnreadableError(
             f"'{node.where}' names {len(found.axes)} axes, but its arrays have "
-            f"{' and '.join(str(n) for n in sorted({a.ndim for a in arrays}))} dimensions."
+            f"{' and '.join(str(n) for n in sorted({a.ndim for a in arrays}))} dimensions.",
+            METADATA,
         )
     letters = axes or found.axes
     if found.record.get("rgb") is True and axes is None:
@@ -184,7 +188,9 @@ def _dataset_paths(node: Node, multiscale: Any) -> list[str]:
     datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
     listed = isinstance(datasets, list) and all(isinstance(d, dict) for d in datasets)
     if not listed or not datasets:
-        raise UnreadableError(f"The multiscales metadata of '{node.where}' lists no datasets.")
+        raise UnreadableError(
+            f"The multiscales metadata of '{node.where}' lists no datasets.", METADATA
+        )
     own = f"{node.path}/" if node.path else ""
     root = join(node.root, node.path)
     return [own + safe_path(root, dataset.get("path")) for dataset in datasets]

@@ -167,7 +167,8 @@ def layout_for(image: Image, version: Version = "0.5") -> Layout:
     at_least = 1 + int(math.log2(image.plan.scale)) if image.plan else 1
     if any(edge % 2 ** (LEVELS_IN_A_PASS - 1) for edge in block):
         raise SettingError(
-            f"A block of {block} pixels cannot be halved {LEVELS_IN_A_PASS - 1} times."
+            f"A block of {block} pixels cannot be halved {LEVELS_IN_A_PASS - 1} times.",
+            "Leave tile= out, or use a multiple of 16 more than twice the halo.",
         )
     levels = []
     for number, (y, x) in enumerate(level_shapes((size["y"], size["x"]), at_least)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import AxesError, UnreadableError
+from napari_superres.formats.advice import METADATA
 from napari_superres.formats.units import full_name, is_known
 from napari_superres.image import Channel
 
@@ -98,7 +99,7 @@ def parse_multiscale(
     ome = ome_attributes(attributes)
     multiscale = ome["multiscales"][index]
     if not isinstance(multiscale, dict):
-        raise UnreadableError(f"The multiscales metadata of '{where}' is no object.")
+        raise UnreadableError(f"The multiscales metadata of '{where}' is no object.", METADATA)
     version = str(ome.get("version") or multiscale.get("version") or "0.4")
     if not version.startswith(KNOWN_VERSIONS):
         raise UnreadableError(
@@ -109,12 +110,14 @@ def parse_multiscale(
     axes, units = _axes(multiscale.get("axes"), ndim, where, warnings)
     datasets = multiscale.get("datasets")
     if not isinstance(datasets, list) or not datasets:
-        raise UnreadableError(f"The multiscales metadata of '{where}' lists no datasets.")
+        raise UnreadableError(f"The multiscales metadata of '{where}' lists no datasets.", METADATA)
     outer = _transform(multiscale.get("coordinateTransformations"), len(axes), where)
     sizes, translations = [], []
     for dataset in datasets:
         if not isinstance(dataset, dict):
-            raise UnreadableError(f"The multiscales metadata of '{where}' lists no datasets.")
+            raise UnreadableError(
+                f"The multiscales metadata of '{where}' lists no datasets.", METADATA
+            )
         scale, shift = _transform(dataset.get("coordinateTransformations"), len(axes), where)
         # The multiscale's transformation is applied after the dataset's.
         sizes.append(tuple(o * s for o, s in zip(outer[0], scale, strict=True)))
@@ -175,7 +178,9 @@ def _axes(
         units.append(unit)
     letters = parse_axis_names([axis.get("name") for axis in described])
     if len(set(letters)) < len(letters):
-        raise UnreadableError(f"'{where}' names an axis twice: '{letters}'.")
+        raise UnreadableError(
+            f"'{where}' names an axis twice: '{letters}'.", "Say with axes= which are which."
+        )
     return letters, tuple(units)
 
 
@@ -194,7 +199,9 @@ def _transform(steps: object, ndim: int, where: str) -> tuple[Numbers, Numbers]:
             )
         if kind == "scale":
             if not all(value > 0 for value in values):
-                raise UnreadableError(f"'{where}' has a pixel size that is not positive: {values}.")
+                raise UnreadableError(
+                    f"'{where}' has a pixel size that is not positive: {values}.", METADATA
+                )
             scale = [s * v for s, v in zip(scale, values, strict=True)]
             shift = [t * v for t, v in zip(shift, values, strict=True)]
         else:

@@ -14,8 +14,9 @@ import imagecodecs
 import numpy as np
 
 from napari_superres.errors import AxesError, InputError, OutputError, UnreadableError
+from napari_superres.formats.advice import ACCESS, AGAIN, ONE_IMAGE
 from napari_superres.formats.decoded_cache import decoded
-from napari_superres.formats.picture_header import AGAIN, PNG, Picture, read_header
+from napari_superres.formats.picture_header import PNG, Picture, read_header
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.image import Channel, Image, check_axes
 
@@ -71,7 +72,7 @@ class PictureArray:
             with open(self.path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            raise UnreadableError(f"'{self.path}' cannot be read: {error}.") from error
+            raise UnreadableError(f"'{self.path}' cannot be read: {error}.", ACCESS) from error
         if (state.st_size, state.st_mtime_ns) != self.state:
             raise UnreadableError(
                 f"'{self.path}' has changed since it was opened.", "Open it again."
@@ -120,7 +121,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     real = os.path.realpath(path)
     name = split_suffix(real)[0]
     if series or level:
-        raise InputError(f"'{real}' is one picture: it has series 0 and level 0 only.")
+        raise InputError(f"'{real}' is one picture, with series 0 and level 0 alone.", ONE_IMAGE)
     state = os.stat(real)
     picture = read_header(real, state.st_size)
     stored = (picture.height, picture.width, *(() if picture.samples == 1 else (picture.samples,)))
@@ -194,7 +195,7 @@ def write_png(plane: Any, path: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(f"'{path}' cannot be written: {error}.") from error
+        raise OutputError(f"'{path}' cannot be written: {error}.", ACCESS) from error
 
 
 def _letters(picture: Picture) -> str:

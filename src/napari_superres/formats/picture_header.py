@@ -10,11 +10,10 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.errors import InputError, UnreadableError
+from napari_superres.formats.advice import AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-AGAIN = "Copy it again from where it was made."
 
 PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}

@@ -247,7 +247,10 @@ class RemoteStore(Store):
             except Exception as error:
                 place = f"{self._url}/{key}"
                 if not is_transient(error):
-                    raise UnreadableError(f"'{place}' is refused: {_first_line(error)}.") from error
+                    raise UnreadableError(
+                        f"'{place}' is refused: {_first_line(error)}.",
+                        "Check the address, and whether you may read it.",
+                    ) from error
                 if attempt == self._attempts:
                     raise UnreadableError(
                         f"'{place}' could not be read in {attempt} attempts: {_first_line(error)}.",

@@ -9,8 +9,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from napari_superres.errors import UnreadableError
-
-_AGAIN = "Copy it again from where it was recorded."
+from napari_superres.formats.advice import AGAIN
 
 _MOST_TAGS = 4096
 """A directory with more is damage; baseline TIFF defines about a hundred tags."""
@@ -59,7 +58,7 @@ def follow_chain(path: str) -> Chain:
     """
     size = os.path.getsize(path)
     if size == 0:
-        raise UnreadableError(f"'{path}' is empty.", _AGAIN)
+        raise UnreadableError(f"'{path}' is empty.", AGAIN)
     with open(path, "rb") as file:
         order, big, offset = _header(path, file)
         # Classic: 2-byte count, 12-byte tags, 4-byte offset. BigTIFF: 8, 20 and 8 bytes.
@@ -89,7 +88,7 @@ def follow_chain(path: str) -> Chain:
                     (offset,) = struct.unpack(order + offset_format, file.read(offset_size))
     if not seen:
         raise UnreadableError(
-            f"'{path}' is truncated or damaged: {problem or 'it has a header and no page'}.", _AGAIN
+            f"'{path}' is truncated or damaged: {problem or 'it has a header and no page'}.", AGAIN
         )
     _check_values(path, np.frombuffer(b"".join(tags), tag), size)
     return Chain(len(seen), problem)
@@ -105,7 +104,7 @@ def _check_values(path: str, tags: np.ndarray, size: int) -> None:
         raise UnreadableError(
             f"'{path}' is truncated: its metadata reach to byte {int(ends.max()):,}, but the file "
             f"has {size:,}.",
-            _AGAIN,
+            AGAIN,
         )
 
 

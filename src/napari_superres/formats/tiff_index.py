@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import tifffile
 
 from napari_superres.errors import InputError, UnreadableError
+from napari_superres.formats.advice import ACCESS, AGAIN, TOGETHER
 from napari_superres.formats.ome_xml import (
     Ome,
     OmeXmlError,
@@ -29,7 +30,7 @@ from napari_superres.formats.ome_xml import (
 )
 from napari_superres.formats.tiff_chain import follow_chain
 from napari_superres.formats.tiff_levels import BROKEN
-from napari_superres.formats.tiff_series import AGAIN, TOGETHER, Series, build_series
+from napari_superres.formats.tiff_series import Series, build_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +101,7 @@ def open_index(path: str) -> TiffIndex:
     except OSError as error:
         if isinstance(error, UnreadableError):
             raise
-        raise UnreadableError(f"'{path}' cannot be read: {error}.") from error
+        raise UnreadableError(f"'{path}' cannot be read: {error}.", ACCESS) from error
     with _lock:
         _known[key] = index
         while len(_known) > _MOST_KNOWN:

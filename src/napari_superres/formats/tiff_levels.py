@@ -18,6 +18,7 @@ import numpy as np
 import tifffile
 
 from napari_superres.errors import UnreadableError
+from napari_superres.formats.advice import ACCESS, AGAIN
 from napari_superres.formats.decoded_cache import decoded
 
 if TYPE_CHECKING:
@@ -59,16 +60,18 @@ class OpenFiles(ExitStack):
             if offset + count > os.fstat(file.fileno()).st_size:
                 raise UnreadableError(
                     f"'{path}' is truncated: it ends before byte {offset + count:,}.",
-                    "Copy it again from where it was recorded.",
+                    AGAIN,
                 )
             file.seek(offset)
             data = file.read(count)
         except OSError as error:
             if isinstance(error, UnreadableError):
                 raise
-            raise UnreadableError(f"'{path}' cannot be read: {error}.") from error
+            raise UnreadableError(f"'{path}' cannot be read: {error}.", ACCESS) from error
         if len(data) < count:
-            raise UnreadableError(f"'{path}' cannot be read: {len(data)} of {count} bytes came.")
+            raise UnreadableError(
+                f"'{path}' cannot be read: {len(data)} of {count} bytes came.", ACCESS
+            )
         return data
 
 

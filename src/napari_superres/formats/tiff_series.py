@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.errors import InputError, UnreadableError
+from napari_superres.formats.advice import AGAIN, TOGETHER
 from napari_superres.formats.tiff_levels import (
     ContiguousLevel,
     Geometry,
@@ -20,9 +21,6 @@ from napari_superres.formats.tiff_levels import (
 
 if TYPE_CHECKING:
     import tifffile
-
-AGAIN = "Copy it again from where it was recorded."
-TOGETHER = "Put all files of the data set into one folder, or copy the file again."
 
 _JPEG = (6, 7, 33007, 34892)
 """TIFF compressions whose pieces need the tables of their page."""

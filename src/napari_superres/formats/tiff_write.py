@@ -20,6 +20,7 @@ import tifffile
 
 from napari_superres._version import __version__
 from napari_superres.errors import InputError, OutputError, ResourceError, SuperresError
+from napari_superres.formats.advice import ACCESS
 from napari_superres.formats.ome_write import check_writable, compose_ome
 from napari_superres.formats.units import factor
 
@@ -123,7 +124,7 @@ def write_ome_tiff(
                 f"There is no space left for '{os.fspath(path)}'.",
                 "Free some, or write to another disk.",
             ) from error
-        raise OutputError(f"'{os.fspath(path)}' cannot be written: {error}.") from error
+        raise OutputError(f"'{os.fspath(path)}' cannot be written: {error}.", ACCESS) from error
 
 
 class _Layer(NamedTuple):

@@ -17,6 +17,7 @@ import numpy as np
 import zarr
 
 from napari_superres.errors import InputError, SuperresError, UnreadableError
+from napari_superres.formats.advice import ACCESS, AGAIN, METADATA
 from napari_superres.formats.chunk_grid import (
     chunk_region,
     chunks_under,
@@ -86,7 +87,7 @@ class ZarrArray:
         self.version = identity(self.root, f"{self.path}/{document}" if self.path else document)
         if 0 in self.shape:
             listing = " x ".join(map(str, self.shape))
-            raise InputError(f"'{self.where}' is {listing}: it holds no pixel.")
+            raise InputError(f"'{self.where}' is {listing}: it holds no pixel.", AGAIN)
 
     @property
     def where(self) -> str:
@@ -172,7 +173,7 @@ class ZarrArray:
             raise
         except (*_DAMAGE, AttributeError) as error:
             raise UnreadableError(
-                f"'{self.where}' cannot be opened as a Zarr array: {_short(error)}."
+                f"'{self.where}' cannot be opened as a Zarr array: {_short(error)}.", METADATA
             ) from error
 
     def missing_chunks(self) -> tuple[int, int, str] | None:
@@ -234,7 +235,7 @@ class ZarrArray:
                     f"The chunk '{join(self.where, name)}' is damaged: {_short(found)}.",
                     "Restore the image from a copy.",
                 )
-        return UnreadableError(f"'{self.where}' cannot be read: {_short(error)}.")
+        return UnreadableError(f"'{self.where}' cannot be read: {_short(error)}.", ACCESS)
 
 
 def as_dask(array: ZarrArray, axes: str) -> da.Array:
@@ -279,7 +280,10 @@ def _native(dtype: np.dtype[Any], node: Node) -> np.dtype[Any]:
             "Save their magnitude or their real part, and open that.",
         )
     if dtype.kind not in "biuf":
-        raise InputError(f"The pixels of '{node.where}' are no numbers but {dtype}.")
+        raise InputError(
+            f"The pixels of '{node.where}' are no numbers but {dtype}.",
+            "Choose an array of pixels.",
+        )
     return dtype.newbyteorder("=")
 
 

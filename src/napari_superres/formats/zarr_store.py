@@ -15,6 +15,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from napari_superres.errors import InputError, UnreadableError
+from napari_superres.formats.advice import ACCESS, METADATA
 from napari_superres.formats.remote import identity as remote_identity
 from napari_superres.formats.remote import is_url, open_store
 
@@ -99,7 +100,7 @@ def read_text(root: str, key: str) -> str | None:
         data = sync(store_at(root).get(key, default_buffer_prototype()))
         return None if data is None else data.to_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"'{join(root, key)}' cannot be read: {error}.") from error
+        raise UnreadableError(f"'{join(root, key)}' cannot be read: {error}.", ACCESS) from error
 
 
 def read_json(root: str, key: str) -> dict[str, Any] | None:
@@ -121,7 +122,7 @@ def read_json(root: str, key: str) -> dict[str, Any] | None:
             "The file is damaged or was not written to its end; restore it from a copy.",
         ) from error
     if not isinstance(value, dict):
-        raise UnreadableError(f"'{join(root, key)}' holds no JSON object.")
+        raise UnreadableError(f"'{join(root, key)}' holds no JSON object.", METADATA)
     return value
 
 
@@ -149,7 +150,8 @@ def open_node(root: str, path: str = "") -> Node | None:
         if document.get("zarr_format") != 3 or kind not in ("array", "group"):
             raise UnreadableError(
                 f"'{join(root, prefix + 'zarr.json')}' describes neither a group nor an array of "
-                "Zarr version 3."
+                "Zarr version 3.",
+                METADATA,
             )
         attributes = _object(document.get("attributes"))
         is_array = kind == "array"
@@ -183,7 +185,9 @@ def safe_path(root: str, path: object) -> str:
         If it is no path, leaves the folder by its words, or by a symbolic link.
     """
     if not isinstance(path, str) or not path:
-        raise InputError(f"The metadata of '{root}' names a dataset by {path!r}, which is no path.")
+        raise InputError(
+            f"The metadata of '{root}' names a dataset by {path!r}, which is no path.", METADATA
+        )
     parts = PurePosixPath(path).parts
     leaves = path.startswith("/") or ".." in parts or "\\" in path or re.match(r"\w+:", path)
     if leaves:

@@ -96,7 +96,7 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Comm
     import torch
 
     path = weights[spec.weights[0].name]
-    network = _recognise(path, WeightsError(f"'{path}' is not a network that is known."))
+    network = _recognise(path, WeightsError(f"'{path}' is no known network.", "Use another file."))
     able = {
         "float32": True,
         "float16": network.supports_half and setting.device != "cpu",

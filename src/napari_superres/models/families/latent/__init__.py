@@ -104,11 +104,14 @@ def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:
     known = {field.name for field in fields(Settings)}
     for option, _ in options:
         if option not in known:
-            raise SettingError(f"'{name}' has no option '{option}'.")
+            raise SettingError(
+                f"'{name}' has no option '{option}'.", f"It takes {', '.join(sorted(known))}."
+            )
     settings = Settings(**dict(options))
     if settings.steps < 1 or not 0 < settings.latent_stride <= settings.latent_tile:
         raise SettingError(
-            f"'{name}' needs steps of 1 or more, and a latent_stride of 1 to latent_tile; not "
-            f"{settings.steps}, {settings.latent_stride} and {settings.latent_tile}."
+            f"'{name}' cannot run with steps={settings.steps}, "
+            f"latent_stride={settings.latent_stride} and latent_tile={settings.latent_tile}.",
+            "Use steps of 1 or more, and a stride of 1 to latent_tile.",
         )
     return settings

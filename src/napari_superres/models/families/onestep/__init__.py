@@ -139,7 +139,9 @@ def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:
     known = {field.name for field in fields(Settings)}
     for option, _ in options:
         if option not in known:
-            raise SettingError(f"'{name}' has no option '{option}'.")
+            raise SettingError(
+                f"'{name}' has no option '{option}'.", f"It takes {', '.join(sorted(known))}."
+            )
     settings = Settings(**dict(options))
     if settings.colour not in COLOURS:
         raise SettingError(
@@ -148,6 +150,8 @@ def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:
         )
     if not 0 < settings.latent_stride <= settings.latent_tile:
         raise SettingError(
-            f"'{name}' needs a latent_stride of 1 to latent_tile, not {settings.latent_stride}."
+            f"latent_stride={settings.latent_stride} of '{name}' leaves gaps between tiles of "
+            f"latent_tile={settings.latent_tile}.",
+            "Use a stride of 1 to latent_tile.",
         )
     return settings

@@ -119,7 +119,7 @@ def settings_from(options: Sequence[tuple[str, Any]]) -> Settings:
             )
     settings = Settings(**dict(options))
     if settings.steps < 1:
-        raise SettingError("option steps of SUPIR must be 1 or more.")
+        raise SettingError("SUPIR has no work to do with steps=0 or less.", "Use 1 or more.")
     if not 0 < settings.latent_stride <= settings.latent_tile:
         raise SettingError(
             f"latent_stride={settings.latent_stride} leaves gaps between tiles of "
