@@ -189,7 +189,9 @@ class Image:
             If the letters differ.
         """
         if sorted(axes) != sorted(self.axes):
-            raise AxesError(f"'{self.axes}' cannot be ordered as '{axes}': the letters differ.")
+            raise AxesError(
+                f"'{self.axes}' cannot be ordered as '{axes}'.", "Use the same letters."
+            )
         if axes == self.axes:
             return self
         order = [self.axes.index(a) for a in axes]
@@ -212,25 +214,43 @@ class Image:
             One an axis, with step 1 or more and no negative bounds beyond numpy's meaning.
         """
         bounds = [s.indices(n) for s, n in zip(index, self.shape, strict=True)]
-        channels = self.channels
-        if "c" in self.axes:
-            start, stop, step = bounds[self.axes.index("c")]
-            channels = self.channels[start:stop:step]
+        pixel_size, translation = list(self.pixel_size), list(self.translation)
+        changes: dict[str, Any] = {}
+        for i, (axis, (start, stop, step)) in enumerate(zip(self.axes, bounds, strict=True)):
+            if axis == "c":
+                changes = self.described(range(start, stop, step))
+            elif axis in f"t{SPATIAL_AXES}":  # others are counted, not measured
+                translation[i] += pixel_size[i] * start
+                pixel_size[i] *= step
         return replace(
             self,
             data=self.data[tuple(index)],
-            pixel_size=tuple(
-                p * step for p, (_, _, step) in zip(self.pixel_size, bounds, strict=True)
-            ),
-            translation=tuple(
-                t + p * start
-                for t, p, (start, _, _) in zip(
-                    self.translation, self.pixel_size, bounds, strict=True
-                )
-            ),
-            channels=channels,
+            pixel_size=tuple(pixel_size),
+            translation=tuple(translation),
             levels=(),
+            **changes,
         )
+
+    def described(self, channels: Sequence[int]) -> dict[str, Any]:
+        """Return what is said of some channels: the fields of an image that holds these alone.
+
+        Parameters
+        ----------
+        channels : sequence of int
+            Indices, in the wanted order.
+
+        Returns
+        -------
+        dict
+            ``channels``, and ``metadata`` where OME-Zarr's rendering settings describe each one.
+        """
+        fields: dict[str, Any] = {"channels": tuple(self.channels[i] for i in channels)}
+        omero = self.metadata.get("omero")
+        shown = omero.get("channels") if isinstance(omero, dict) else None
+        if isinstance(shown, list) and len(shown) == len(self.channels):
+            chosen = {**omero, "channels": [shown[i] for i in channels]}
+            fields["metadata"] = {**self.metadata, "omero": chosen}
+        return fields
 
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.shape)

@@ -37,6 +37,9 @@ def select(
     Returns
     -------
     Image
+        The record of its making, if it is a result, says under ``part`` what was chosen of the
+        whole: the indices along ``c``; start, stop and step along axes of planes; start and stop
+        along y and x, in source pixels.
 
     Raises
     ------
@@ -44,6 +47,7 @@ def select(
         If there is no such axis, channel, plane or pixel.
     """
     wishes = dict(planes or {})
+    part: dict[str, list[int]] = {}
     if channels is not None:
         if "c" in wishes:
             raise SettingError("Both channels= and planes={'c': ...} choose channels.", "Give one.")
@@ -54,10 +58,22 @@ def select(
                 f"'{image.name}' has no planes along '{axis}'; its axes are '{image.axes}'.",
                 "Use region= for y and x.",
             )
-        image = _taken(image, axis, _indices(image, axis, wish))
+        chosen = _indices(image, axis, wish)
+        image = _taken(image, axis, chosen)
+        step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
+        part[axis] = list(chosen) if axis == "c" else [chosen[0], chosen[-1] + 1, step]
     if region is not None:
-        image = _cropped(image, region)
-    return image
+        image, bounds = _cropped(image, region)
+        part.update(bounds)
+    return _noted(image, part)
+
+
+def _noted(image: Image, part: Mapping[str, list[int]]) -> Image:
+    """Return an image whose record says which part of the whole result it is."""
+    if not part or image.plan is None or not image.history:
+        return image
+    *earlier, last = image.history
+    return replace(image, history=(*earlier, {**last, "part": dict(part)}))
 
 
 def _channel(image: Image, wish: int | str) -> int:
@@ -74,10 +90,10 @@ def _channel(image: Image, wish: int | str) -> int:
     return int(wish)
 
 
-def _indices(image: Image, axis: str, wish: Any) -> range | list[int]:
+def _indices(image: Image, axis: str, wish: Any) -> Sequence[int]:
     size = image.size(axis)
     if isinstance(wish, slice):
-        chosen: range | list[int] = range(size)[wish]
+        chosen: Sequence[int] = range(size)[wish]
     else:
         wanted = [wish] if isinstance(wish, int | np.integer) else list(wish)
         for i in wanted:
@@ -87,11 +103,13 @@ def _indices(image: Image, axis: str, wish: Any) -> range | list[int]:
                 )
         chosen = [int(i) % size for i in wanted]
     if len(chosen) == 0:
-        raise SettingError(f"Nothing of '{image.name}' is chosen along '{axis}'.")
+        raise SettingError(
+            f"Nothing of '{image.name}' is chosen along '{axis}'.", f"It has 0 to {size - 1}."
+        )
     return chosen
 
 
-def _taken(image: Image, axis: str, chosen: range | list[int]) -> Image:
+def _taken(image: Image, axis: str, chosen: Sequence[int]) -> Image:
     position = image.axes.index(axis)
     whole = [slice(None)] * len(image.axes)
     steps = np.diff(chosen)
@@ -107,14 +125,16 @@ def _taken(image: Image, axis: str, chosen: range | list[int]) -> Image:
     return replace(
         image,
         data=image.data[(*whole[:position], list(chosen))],
-        channels=tuple(image.channels[i] for i in chosen),
         levels=(),
+        **image.described(chosen),
     )
 
 
-def _cropped(image: Image, region: tuple[slice, slice]) -> Image:
+def _cropped(image: Image, region: tuple[slice, slice]) -> tuple[Image, dict[str, list[int]]]:
+    """Return part of each plane, and its bounds in source pixels."""
     scale = image.plan.scale if image.plan else 1
     whole = [slice(None)] * len(image.axes)
+    bounds = {}
     for axis, wish in zip("yx", region, strict=True):
         size = image.size(axis) // scale
         start, stop, step = wish.indices(size)
@@ -126,4 +146,5 @@ def _cropped(image: Image, region: tuple[slice, slice]) -> Image:
                 "Give start:stop in source pixels.",
             )
         whole[image.axes.index(axis)] = slice(start * scale, stop * scale)
-    return image.cropped(whole)
+        bounds[axis] = [start, stop]
+    return image.cropped(whole), bounds

@@ -79,6 +79,11 @@ def chosen_indices(
 
 def _chosen_channels(image: Image, original: OmeImage) -> list[int] | None:
     samples = image.size("s", 1)
+    if image.plan is not None:
+        part = image.history[-1].get("part", {}).get("c") if image.history else None
+        whole = dict(zip(image.plan.axes, image.plan.shape, strict=True)).get("c", 1)
+        if part is not None and whole == len(original.channels):
+            return [int(i) for i in part]
     old = [channel.name for channel in original.channels[::samples]]
     new = [channel.name for channel in image.channels]
     if all(name and old.count(name) == 1 for name in new):
