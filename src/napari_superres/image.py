@@ -246,7 +246,9 @@ class Image:
         """
         fields: dict[str, Any] = {"channels": tuple(self.channels[i] for i in channels)}
         omero = self.metadata.get("omero")
-        shown = omero.get("channels") if isinstance(omero, dict) else None
+        if not isinstance(omero, dict):
+            return fields
+        shown = omero.get("channels")
         if isinstance(shown, list) and len(shown) == len(self.channels):
             chosen = {**omero, "channels": [shown[i] for i in channels]}
             fields["metadata"] = {**self.metadata, "omero": chosen}
