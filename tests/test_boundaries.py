@@ -42,6 +42,7 @@ FLOORS = {
     "selection": 1,
     "upscaled_array": 2,
     "arrays": 2,
+    "repeating": 2,
     "upscaling": 2,
     "estimate": 2,
     "formats": 2,
@@ -104,6 +105,7 @@ def test_imports_point_down(path: Path) -> None:
         assert FLOORS[parts[1]] <= FLOORS[room], f"{room} imports {name}"
         if "plugin" in parts:
             assert room == "plugin", "nobody imports the plugin"
+        assert (room, parts[1]) != ("trust", "training"), "training is judged by trust"
 
 
 def test_every_room_is_on_the_map() -> None:

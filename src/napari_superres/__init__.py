@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_superres.plan import Plan
     from napari_superres.planning import make_plan
     from napari_superres.surveying import Survey, survey
+    from napari_superres.trust.measure import Measures, measure
     from napari_superres.upscaling import upscale
 
 _HOMES = {
@@ -63,6 +64,7 @@ _HOMES = {
     "plan": ("Plan",),
     "planning": ("make_plan",),
     "surveying": ("Survey", "survey"),
+    "trust.measure": ("Measures", "measure"),
     "upscaling": ("upscale",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [
     "IncompleteError",
     "InputError",
     "LicenceError",
+    "Measures",
     "MissingDependencyError",
     "ModelSpec",
     "OutputError",
@@ -90,6 +93,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "make_plan",
+    "measure",
     "read",
     "run",
     "survey",

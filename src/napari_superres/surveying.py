@@ -73,7 +73,7 @@ def survey(image: Image) -> Survey:
     limits, noise = [], []
     pixels = 0
     for channel in range(image.size("c", 1)):
-        parts = [_read(image, window, channel) for window in windows]
+        parts = [read_window(image, window, channel) for window in windows]
         values = np.concatenate([part.ravel() for part in parts])
         pixels += values.size
         values = values[np.isfinite(values)]
@@ -88,40 +88,69 @@ def survey(image: Image) -> Survey:
     return Survey(tuple(limits), tuple(noise), len(windows), pixels)
 
 
-def sample_windows(image: Image) -> Iterator[dict[str, slice]]:
+def sample_windows(
+    image: Image, edge: int = WINDOW, most: int = WINDOWS
+) -> Iterator[dict[str, slice]]:
     """Yield the windows of one channel, as a slice for each axis but ``c`` and ``s``.
 
-    All of them when there are at most `WINDOWS`; otherwise planes at even distances, and places in
+    All of them when there are at most `most`; otherwise planes at even distances, and places in
     them along the two-dimensional golden-ratio sequence (Roberts 2018), which neither clusters nor
     falls into step with a sample holder's grid.
+
+    Parameters
+    ----------
+    image : Image
+        Its shape alone counts.
+    edge : int
+        Of a window, in pixels.
+    most : int
+        How many windows at most.
+
+    Yields
+    ------
+    dict of str to slice
     """
     axes = [a for a in image.axes if a not in "csyx"]
     sizes = [image.size(a) for a in axes]
     height, width = image.size("y"), image.size("x")
-    across = [range(0, height, WINDOW), range(0, width, WINDOW)]
+    across = [range(0, height, edge), range(0, width, edge)]
     n_planes = int(np.prod(sizes, dtype=np.int64))
-    if n_planes * len(across[0]) * len(across[1]) <= WINDOWS:
+    if n_planes * len(across[0]) * len(across[1]) <= most:
         for *plane, y, x in itertools.product(*map(range, sizes), *across):
-            yield _window(axes, plane, y, x)
+            yield _window(axes, plane, y, x, edge)
         return
-    for i in range(WINDOWS):
-        number = (2 * i + 1) * n_planes // (2 * WINDOWS)
+    for i in range(most):
+        number = (2 * i + 1) * n_planes // (2 * most)
         plane = []
         for size in reversed(sizes):
             number, index = divmod(number, size)
             plane.insert(0, index)
-        y = int((0.5 + 0.7548776662466927 * i) % 1 * max(1, height - WINDOW + 1))
-        x = int((0.5 + 0.5698402909980532 * i) % 1 * max(1, width - WINDOW + 1))
-        yield _window(axes, plane, y, x)
+        y = int((0.5 + 0.7548776662466927 * i) % 1 * max(1, height - edge + 1))
+        x = int((0.5 + 0.5698402909980532 * i) % 1 * max(1, width - edge + 1))
+        yield _window(axes, plane, y, x, edge)
 
 
-def _window(axes: list[str], plane: list[int], y: int, x: int) -> dict[str, slice]:
+def _window(axes: list[str], plane: list[int], y: int, x: int, edge: int) -> dict[str, slice]:
     window = {a: slice(i, i + 1) for a, i in zip(axes, plane, strict=True)}
-    return {**window, "y": slice(y, y + WINDOW), "x": slice(x, x + WINDOW)}
+    return {**window, "y": slice(y, y + edge), "x": slice(x, x + edge)}
 
 
-def _read(image: Image, window: dict[str, slice], channel: int) -> np.ndarray:
-    """Return one window of a channel as (planes, y, x): one plane, or one a sample of RGB."""
+def read_window(image: Image, window: dict[str, slice], channel: int) -> np.ndarray:
+    """Return one window of a channel.
+
+    Parameters
+    ----------
+    image : Image
+    window : dict of str to slice
+        As `sample_windows` yields them.
+    channel : int
+        Along axis ``c``.
+
+    Returns
+    -------
+    np.ndarray, shape (planes, y, x), float64
+        One plane, or one for each colour of an RGB picture.
+    """
     index = {**window, "c": slice(channel, channel + 1), "s": slice(0, 3)}
     part = image.data[tuple(index[a] for a in image.axes)]
     with dask.config.set(scheduler="synchronous"):

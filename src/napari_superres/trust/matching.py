@@ -1,0 +1,174 @@
+"""Which pixels of a source and a truth belong to a result."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_superres.errors import InputError
+from napari_superres.formats import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_superres.image import Image
+
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Match:
+    """Images of the same field of view, with the same axes in the same order.
+
+    Parameters
+    ----------
+    result : Image
+    source : Image or None
+        Cut to the planes and pixels that the result shows.
+    truth : Image or None
+        Of the result's shape.
+    scale : int
+        Result pixels a source pixel; 1 where nothing says it.
+    """
+
+    result: Image
+    source: Image | None
+    truth: Image | None
+    scale: int
+
+
+def match(result: Image, source: Image | None, truth: Image | None) -> Match:
+    """Return the images cut to the same field of view.
+
+    Parameters
+    ----------
+    result : Image
+    source : Image or None
+        Of the same size over a whole scale factor; or the whole image of which the result shows
+        some channels, planes or a region, to be found by their names and place.
+    truth : Image or None
+        Of the result's own size.
+
+    Returns
+    -------
+    Match
+
+    Raises
+    ------
+    InputError
+        If they do not belong together.
+    """
+    scale = _scale(result, source)
+    if truth is not None:
+        truth = _reordered(truth, result, "truth")
+        if truth.shape != result.shape:
+            raise InputError(
+                f"The truth '{truth.name}' is {_by(truth.shape)}, but '{result.name}' is "
+                f"{_by(result.shape)}.",
+                "Give a truth with the result's own pixels.",
+            )
+    if source is not None:
+        source = _part(_reordered(source, result, "source"), result, scale)
+    return Match(result, source, truth, scale)
+
+
+def source_of(result: Image) -> Image | None:
+    """Return the image that a result was made from, if its history names a file that is there.
+
+    Parameters
+    ----------
+    result : Image
+
+    Returns
+    -------
+    Image or None
+    """
+    if not result.history:
+        return None
+    facts = result.history[-1].get("source", {})
+    path = str(facts.get("path", ""))
+    if not path or not ("://" in path or os.path.exists(path)):
+        return None
+    return read(
+        path,
+        axes=facts.get("axes"),
+        series=int(facts.get("series", 0)),
+        level=int(facts.get("level", 0)),
+    )
+
+
+def _scale(result: Image, source: Image | None) -> int:
+    if result.history:
+        return int(result.history[-1]["plan"]["scale"])
+    if source is None:
+        return 1
+    factors = {result.size(axis) / source.size(axis) for axis in "yx"}
+    factor = max(factors)
+    if len(factors) > 1 or factor != int(factor):
+        raise InputError(
+            f"'{result.name}' ({_by(result.shape)}) is no whole number of times finer than "
+            f"'{source.name}' ({_by(source.shape)}).",
+            "Give the source of the same field of view.",
+        )
+    return int(factor)
+
+
+def _reordered(image: Image, result: Image, what: str) -> Image:
+    if sorted(image.axes) != sorted(result.axes):
+        raise InputError(
+            f"The {what} '{image.name}' has axes '{image.axes}', the result '{result.axes}'.",
+            f"Give a {what} with the same axes.",
+        )
+    return image.transposed(result.axes)
+
+
+def _part(source: Image, result: Image, scale: int) -> Image:
+    """Return the source cut to what the result shows."""
+    wanted = tuple(
+        n // scale if axis in "yx" else n for axis, n in zip(result.axes, result.shape, strict=True)
+    )
+    if source.shape == wanted:
+        return source
+    start = source.rescaled(scale, source.data)
+    cut = []
+    for i, axis in enumerate(result.axes):
+        if axis == "c":
+            cut.append(_channels(source, result))
+            continue
+        factor = scale if axis in "yx" else 1
+        step = round(result.pixel_size[i] / start.pixel_size[i]) or 1
+        first = (result.translation[i] - start.translation[i]) / start.pixel_size[i] / factor
+        stop = round(first) + (wanted[i] - 1) * step + 1
+        if abs(first - round(first)) > _TOLERANCE or first < -_TOLERANCE or stop > source.shape[i]:
+            raise _strangers(source, result)
+        cut.append(slice(round(first), stop, step))
+    part = source.cropped(cut)
+    if part.shape != wanted:
+        raise _strangers(source, result)
+    return part
+
+
+def _channels(source: Image, result: Image) -> slice:
+    """Return where the result's channels lie among the source's, by their names."""
+    names = [channel.name for channel in source.channels]
+    own = [channel.name for channel in result.channels]
+    if names == own:
+        return slice(None)
+    if len(set(names)) == len(names) and set(own) <= set(names):
+        places = [names.index(name) for name in own]
+        if places == list(range(places[0], places[0] + len(places))):
+            return slice(places[0], places[0] + len(places))
+    raise _strangers(source, result)
+
+
+def _strangers(source: Image, result: Image) -> InputError:
+    return InputError(
+        f"It is not clear which part of '{source.name}' ({_by(source.shape)}) "
+        f"'{result.name}' ({_by(result.shape)}) shows.",
+        "Give a source of the same field of view, planes and channels.",
+    )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,246 @@
+"""What `measure` says of results whose faults are known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+from skimage.metrics import structural_similarity
+
+import napari_superres as sr
+from napari_superres.cli import _run
+from napari_superres.consistency import conserve, repeat
+from napari_superres.training.camera import Camera
+from napari_superres.training.simulate import Pair, simulate
+from napari_superres.trust.flicker import flicker
+from napari_superres.trust.light import light
+from napari_superres.trust.similarity import grid_shift, similarity
+from napari_superres.trust.squirrel import error_map, squirrel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    """Return a clean source with its truth: what area sampling alone loses."""
+    camera = Camera(photons=None, bits=None)
+    return simulate("membranes", (64, 64), seed=3, scale=4, camera=camera, blur_sigma=0)
+
+
+def test_the_truth_scores_perfectly(pair: Pair) -> None:
+    """Otherwise a good model would be blamed for a fault of the ruler."""
+    (channel,) = sr.measure(pair.truth, pair.source, pair.truth).channels
+    assert channel.similarity is not None
+    assert channel.similarity.psnr > 150
+    assert channel.similarity.ssim == pytest.approx(1)
+    assert channel.similarity.nrmse == pytest.approx(0, abs=1e-7)
+    assert channel.light is not None
+    assert channel.light.slope == pytest.approx(1, abs=1e-5)
+    assert channel.light.flux_error < 1e-5
+    assert channel.squirrel is not None
+    assert channel.squirrel.rsp == pytest.approx(1, abs=1e-6)
+    assert channel.place is not None
+    assert (channel.place.shift_y, channel.place.shift_x) == (0, 0)
+    assert channel.resolution.to_truth == pytest.approx(2)
+    assert channel.detail is not None
+    assert channel.detail.invented == 0
+    assert channel.warnings == ()
+
+
+def test_gain_and_offset_do_not_count_against_a_result(pair: Pair) -> None:
+    """A truth from another microscope is in other units."""
+    blurred = ndimage.gaussian_filter(pair.truth, 2)
+    one = similarity([(blurred, pair.truth)])
+    other = similarity([(0.01 * blurred + 500, pair.truth)])
+    assert other.psnr == pytest.approx(one.psnr, abs=1e-3)
+    assert other.ssim == pytest.approx(one.ssim, abs=1e-4)
+    assert other.nrmse == pytest.approx(one.nrmse, rel=1e-3)
+
+
+def test_psnr_and_nrmse_are_those_worked_out_by_hand() -> None:
+    """A decibel is a decibel."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 1, (200, 200))
+    result = truth + rng.normal(0, 0.01, truth.shape)
+    found = similarity([(result, truth)])
+    # Noise of 0.01 on a range of 0.998 (between the percentiles): 20 log10(99.8) = 39.98 dB; the
+    # contrast of a uniform distribution is 1 / sqrt(12).
+    assert found.psnr == pytest.approx(39.98, abs=0.05)
+    assert found.nrmse == pytest.approx(0.01 * 12**0.5, rel=0.01)
+    span = float(np.ptp(np.percentile(truth, (0.1, 99.9))))
+    expected = structural_similarity(
+        truth, result, data_range=span, gaussian_weights=True, use_sample_covariance=False
+    )
+    assert found.ssim == pytest.approx(expected, abs=1e-3)
+
+
+def test_one_hot_pixel_does_not_flatter() -> None:
+    """Against the whole range, any result would have over 60 dB."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 1, (200, 200))
+    result = truth + rng.normal(0, 0.1, truth.shape)
+    plain = similarity([(result, truth)]).psnr
+    truth[3, 3] = result[3, 3] = 5
+    assert similarity([(result, truth)]).psnr == pytest.approx(plain, abs=0.2)
+
+
+@pytest.mark.parametrize("by", [0.5, -0.25, 0.0])
+def test_a_shift_by_part_of_a_pixel_is_seen(pair: Pair, by: float) -> None:
+    """Half a pixel is the commonest error of upscaling, and moves every coordinate."""
+    moved = ndimage.shift(pair.truth.astype(float), (by, 0), mode="mirror")
+    y, x = grid_shift(moved, pair.truth)
+    assert y == pytest.approx(by, abs=0.05)
+    assert x == pytest.approx(0, abs=0.01)
+
+
+def test_light_that_was_scaled_or_moved_is_seen(pair: Pair) -> None:
+    """Intensities are what people measure."""
+    source = np.asarray(pair.source, float)
+    fine = repeat(source, 4)
+    kept = light([(fine, source)])
+    assert (kept.slope, kept.r2) == pytest.approx((1, 1))
+    assert kept.residual == pytest.approx(0, abs=1e-6)
+    dimmed = light([(0.9 * fine + 7, source)])
+    assert dimmed.slope == pytest.approx(0.9)
+    assert dimmed.intercept == pytest.approx(7, abs=1e-3)
+    assert dimmed.r2 == pytest.approx(1)
+    span = np.ptp(np.percentile(source, (0.1, 99.9)))
+    added = np.zeros_like(source)
+    added[:8, :8] = 0.5 * span  # one of 64 blocks is off by half of the range
+    assert light([(fine + repeat(added, 4), source)]).flux_error == pytest.approx(0.5 / 64)
+
+
+def test_squirrel_finds_the_blur_and_the_place_of_a_fault(pair: Pair) -> None:
+    """The map leads the eye to where the result cannot be right."""
+    mean = conserve(repeat(pair.source, 4), pair.source, "off")
+    source = ndimage.gaussian_filter(pair.source.astype(float), 1.2)
+    found = squirrel([(3 * mean + 5, source)])
+    assert found.rsf == pytest.approx(1.2, abs=0.03)
+    assert found.rsp == pytest.approx(1, abs=1e-4)
+    wrong = mean.copy()
+    wrong[80:96, 120:136] += np.ptp(mean)
+    where = error_map(wrong, pair.source)
+    assert where.shape == pair.source.shape
+    y, x = np.unravel_index(where.argmax(), where.shape)
+    assert 18 <= y <= 25
+    assert 28 <= x <= 35
+
+
+def test_squirrel_cannot_see_what_happens_inside_a_pixel(pair: Pair) -> None:
+    """The documentation says so, and users are warned with reason."""
+    noise = np.random.default_rng(0).normal(0, pair.truth.std(), pair.truth.shape)
+    made_up = conserve((pair.truth + noise).astype(np.float32), pair.source, "pixel")
+    assert squirrel([(made_up, pair.source)]).rsp > 0.999
+
+
+def test_flicker_is_that_of_the_source_for_a_result_that_repeats_it() -> None:
+    """The ratio of nothing done is one, and of independent noise is known."""
+    rng = np.random.default_rng(0)
+    still = rng.uniform(0, 10, (1, 64, 64)).repeat(3, 0)
+    source = still + rng.normal(0, 1, still.shape)
+    plain = flicker([(repeat(source, 2), source)], "t")
+    assert plain.ratio == pytest.approx(1)
+    contrast = float(source.std())
+    assert plain.source == pytest.approx(1 / contrast, rel=0.05)
+    moving = np.arange(3)[:, None, None] * 2.0 + still
+    assert flicker([(repeat(moving, 2), moving)], "t").source == pytest.approx(0, abs=1e-9)
+    nervous = repeat(source, 2) + rng.normal(0, 1, (3, 128, 128))
+    assert flicker([(nervous, source)], "t").ratio > 1.3
+
+
+def test_a_result_that_flickers_is_called_so(tmp_path: Path) -> None:
+    """Somebody would measure the flicker of a network as motion of a cell."""
+    rng = np.random.default_rng(0)
+    still = ndimage.gaussian_filter(rng.normal(0, 1, (1, 64, 64)), (0, 2, 2)).repeat(5, 0) * 1000
+    source = (still + rng.normal(0, 1, still.shape)).astype(np.float32)
+    result = repeat(source, 2) + rng.normal(0, 30, (5, 128, 128)).astype(np.float32)
+    measured = sr.measure(result, source, axes="tyx")
+    (channel,) = measured.channels
+    assert [one.axis for one in channel.flicker] == ["t"]
+    assert "flickers" in channel.warnings[0]
+    assert "flickers" in str(measured)
+
+
+def test_only_a_sample_of_a_large_image_is_read() -> None:
+    """A terabyte is measured as quickly as a gigabyte."""
+    read = []
+
+    def block(block_info: dict[int, dict[str, list[tuple[int, int]]]]) -> np.ndarray:
+        place = block_info[None]["array-location"]  # type: ignore[index]
+        read.append(place)
+        shape = [stop - start for start, stop in place]
+        return np.random.default_rng(0).normal(size=shape)
+
+    data = da.map_blocks(
+        block, chunks=((1,) * 500, (256,) * 16, (256,) * 16), dtype=float, meta=np.empty((0, 0, 0))
+    )
+    measured = sr.measure(data, axes="zyx")
+    assert measured.windows == 16
+    # 512 pixels touch at most three blocks along each axis; nothing else is read.
+    assert len(read) <= 16 * 9
+
+
+def test_the_source_is_found_in_the_history_and_the_part_by_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One command, one file name."""
+    path = tmp_path / "cells.ome.tif"
+    values = np.random.default_rng(0).integers(100, 4000, (2, 5, 60, 70), dtype=np.uint16)
+    tifffile.imwrite(
+        path,
+        values,
+        metadata={
+            "axes": "CZYX",
+            "PhysicalSizeX": 0.2,
+            "PhysicalSizeY": 0.2,
+            "PhysicalSizeZ": 1.0,
+            "PhysicalSizeXUnit": "µm",
+            "PhysicalSizeYUnit": "µm",
+            "PhysicalSizeZUnit": "µm",
+            "Channel": {"Name": ["DNA", "actin"]},
+        },
+        photometric="minisblack",
+    )
+    target = tmp_path / "part.ome.zarr"
+    arguments = ["upscale", str(path), str(target), "-m", "nearest", "-q", "--channels", "actin"]
+    assert _run([*arguments, "--planes", "z=1:5", "--region", "10:60,0:48"]) == 0
+    capsys.readouterr()
+    assert _run(["measure", str(target), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    (channel,) = record["channels"]
+    assert channel["name"] == "actin"
+    assert channel["light"]["residual"] == 0
+    assert channel["flicker"][0]["ratio"] == pytest.approx(1)
+    assert record["unit"] == "micrometer"
+    assert _run(["measure", str(target)]) == 0
+    table = capsys.readouterr().out
+    assert "block flux error" in table
+    assert "micrometer" in table
+
+
+def test_the_table_says_what_each_figure_means(pair: Pair) -> None:
+    """Numbers without words are misread."""
+    result = sr.upscale(pair.source, "bicubic", scale=4)
+    table = str(sr.measure(result, pair.source, pair.truth))
+    for words in ("higher is better", "1 keeps it", "grey levels", "0 is best", "dB"):
+        assert words in table
+
+
+def test_images_that_do_not_belong_together_are_refused(pair: Pair) -> None:
+    """Better no figure than one about two different cells."""
+    with pytest.raises(sr.InputError, match="no whole number"):
+        sr.measure(pair.truth, pair.source[:50])
+    with pytest.raises(sr.InputError, match="truth"):
+        sr.measure(pair.truth, pair.source, pair.source)
+    with pytest.raises(sr.InputError, match="too few"):
+        sr.measure(pair.truth[:20, :20])
+    broken = pair.truth.copy()
+    broken[4, 4] = np.nan
+    with pytest.raises(sr.InputError, match="not finite"):
+        sr.measure(broken, pair.source)
