@@ -85,6 +85,37 @@ def test_json_is_the_only_thing_on_stdout(stack: Path, capsys: pytest.CaptureFix
     assert sr.read(report["output"]).shape == (1, 1, 20, 40)
 
 
+def test_uncertainty_writes_the_spread_beside_the_result(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asks how wrong a result may be gets a second image, in float32, over the first."""
+    target = stack.with_name("finer.ome.tif")
+    arguments = ["upscale", str(stack), str(target), "-m", "microscopy-x2", "--uncertainty"]
+    assert _run([*arguments, "--planes", "z=1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["spread"] == str(stack.with_name("finer_spread.ome.tif"))
+    result, spread = sr.read(target), sr.read(report["spread"])
+    assert spread.dtype == np.float32
+    assert (spread.shape, spread.pixel_size) == (result.shape, result.pixel_size)
+    assert float(spread.data.mean()) > 0
+    # Neither is computed when one of the two cannot be written.
+    target.unlink()
+    assert _run([*arguments, "--planes", "z=1", "-q"]) == 4
+    assert not target.exists()
+
+
+def test_labels_are_repeated_and_never_mixed(stack: Path) -> None:
+    """Cell 3 beside cell 9 must not give a cell 6."""
+    labels = np.random.default_rng(1).integers(0, 9, (20, 30), dtype=np.uint16)
+    path = stack.with_name("labels.tif")
+    tifffile.imwrite(path, labels)
+    assert _run(["upscale", str(path), "--labels", "-q"]) == 0
+    result = sr.read(stack.with_name("labels_x2.ome.zarr"))
+    np.testing.assert_array_equal(result.data, labels.repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(result.levels[0], labels)
+    assert _run(["upscale", str(path), "--labels", "-m", "lanczos", "--overwrite", "-q"]) == 4
+
+
 def test_a_plan_and_a_dry_run_print_and_write_nothing(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

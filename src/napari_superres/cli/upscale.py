@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from napari_superres.cli import parsing
 from napari_superres.cli.console import progress_bar, talk
 from napari_superres.cli.options import OPENING, TALKING, WISHES, WORKERS, WRITING, with_options
 from napari_superres.errors import WeightsError
+from napari_superres.formats.suffixes import split_suffix
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -54,7 +56,7 @@ def upscale(
     from napari_superres.job import run
 
     begin = time.monotonic()
-    image, result = _prepare(source, wishes)
+    image, result, spread = _prepare(source, wishes)
     target = output or str(default_output(source, result.plan.scale))
     if dry_run:
         _print_plan(image, result, workers, as_json=as_json)
@@ -63,10 +65,16 @@ def upscale(
         for warning in image.warnings:
             talk(f"Note: {warning}")
         talk(f"{result.plan.spec.name}: {source} -> {target}")
-    steps = run(result, target, overwrite=overwrite, workers=workers, ome_zarr=ome_zarr)
-    with progress_bar(quiet=quiet) as show:
-        for step in steps:
-            show(step)
+    parts = {target: result} if spread is None else {target: result, spread_path(target): spread}
+    # All are checked before the first one is computed.
+    runs = [
+        run(part, path, overwrite=overwrite, workers=workers, ome_zarr=ome_zarr)
+        for path, part in parts.items()
+    ]
+    for steps in runs:
+        with progress_bar(quiet=quiet) as show:
+            for step in steps:
+                show(step)
     seconds = time.monotonic() - begin
     if as_json:
         report = {
@@ -77,9 +85,11 @@ def upscale(
             "seconds": round(seconds, 3),
             "warnings": list(image.warnings),
         }
+        if spread is not None:
+            report["spread"] = spread_path(target)
         click.echo(json.dumps(report))
     elif not quiet:
-        talk(f"Done in {seconds:.1f} s: {target}")
+        talk(f"Done in {seconds:.1f} s: {' and '.join(parts)}")
 
 
 @click.command()
@@ -91,7 +101,7 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
 
     The time is measured on one tile, if the model's weights are on this computer.
     """
-    image, result = _prepare(source, wishes)
+    image, result, _ = _prepare(source, wishes)
     _print_plan(image, result, workers, as_json=as_json)
 
 
@@ -107,17 +117,27 @@ def default_output(source: str, scale: int) -> Path:
     return folder / f"{stem}_x{scale}.ome.zarr"
 
 
-def _prepare(source: str, wishes: dict[str, Any]) -> tuple[Image, Any]:
-    """Open the source and return it with its lazy result."""
+def spread_path(target: str) -> str:
+    """Return where the spread of a result goes: beside it, as floats, which PNG cannot hold."""
+    stem, suffix = split_suffix(target)
+    suffix = ".ome.tif" if suffix == ".png" else suffix
+    return str(Path(target).with_name(f"{stem}_spread{suffix}"))
+
+
+def _prepare(source: str, wishes: dict[str, Any]) -> tuple[Image, Any, Any]:
+    """Open the source and return it with its lazy result and, where it is wanted, its spread."""
     from napari_superres.arrays import as_image
     from napari_superres.formats import read
     from napari_superres.upscaling import upscale as upscaled
 
     opening = {key: wishes.pop(key) for key in ("axes", "series", "level")}
-    rgb = wishes.pop("rgb")
+    rgb, labels = wishes.pop("rgb"), wishes.pop("labels")
     image = read(source, **opening)
     if rgb:
         image = as_image(image, image.axes, rgb=True)
+    if labels:
+        image = replace(image, is_labels=True)
+        wishes["model"] = wishes["model"] or "nearest"
     keywords = {
         **wishes,
         "channels": parsing.channels(wishes["channels"]),
@@ -128,7 +148,8 @@ def _prepare(source: str, wishes: dict[str, Any]) -> tuple[Image, Any]:
         "tile": parsing.whole_pair(wishes["tile"]),
         "options": parsing.options(wishes["options"]),
     }
-    return image, upscaled(image, **keywords)
+    found = upscaled(image, **keywords)
+    return image, *(found if keywords["uncertainty"] else (found, None))
 
 
 def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool) -> None:
