@@ -72,6 +72,21 @@ def test_the_smallest_images_work(shape: tuple[int, int], model: str, consistenc
     np.testing.assert_array_equal(result, np.full([4 * n for n in shape], 7))
 
 
+def test_float16_overshoots_to_its_largest_value_and_not_to_infinity() -> None:
+    """A bright speck in half precision would have infinite light around it."""
+    values = np.zeros((9, 9), np.float16)
+    values[3:6, 3:6] = 60000  # 65504 is the largest
+    values[0, 0], values[8, 8] = np.inf, np.nan
+    result = sr.upscale(values, "lanczos", scale=4)
+    assert result.max(initial=0, where=np.isfinite(result)) == np.finfo(np.float16).max
+    gaps = ~np.isfinite(result)
+    assert gaps.sum() == 2 * 4 * 4
+    assert np.isposinf(result[:4, :4]).all()
+    assert np.isnan(result[-4:, -4:]).all()
+    wide = sr.upscale(np.full((5, 5), 2**20, np.uint32), "lanczos", dtype="float16")
+    assert np.isfinite(wide).all()
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float16", "float32"])
 def test_a_constant_image_stays_constant(dtype: str) -> None:
     """Nothing to see must not become something."""

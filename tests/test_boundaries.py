@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
+
+from tests.models.conftest import TINY, random_tensors
 
 PACKAGE = Path(__file__).parents[1] / "src" / "napari_superres"
 
@@ -135,3 +138,20 @@ def test_importing_the_package_imports_neither_torch_nor_napari_nor_qt() -> None
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_networks_in_ncnn_do_not_wait_for_torch(tmp_path: Path) -> None:
+    """The viewer's first tile, and every short run, would begin with seconds of importing."""
+    file = tmp_path / "tiny.safetensors"
+    save_file(random_tensors(TINY["compact"]), file)
+    code = (
+        "import sys, numpy as np, napari_superres as sr; plane = np.ones((9, 9), np.float32)\n"
+        "embedded = [name for name, spec in sr.MODELS.items() if spec.bundled]\n"
+        "for model in (*embedded, sys.argv[1]):\n"
+        "    sr.upscale(plane, model, device='cpu')\n"
+        "print(len(embedded), 'torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["4", "False"]

@@ -175,6 +175,13 @@ def test_uint32_beyond_float32_is_refused_unless_floats_are_asked_for() -> None:
     assert upscale(np.full((4, 4), 2**24, np.uint32), "lanczos").dtype == np.uint32
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:first", "cpu/abacus", "cuda:99"])
+def test_a_device_that_is_not_here_is_refused(device: str) -> None:
+    """A typing error would be reported as a bug of ours, or run on something else."""
+    with pytest.raises(SettingError, match=r"cuda:|device='cpu'|Use one of"):
+        plan_for(_image(), "microscopy-x2", device=device, denoise=0)
+
+
 def test_the_default_model_is_the_embedded_one_for_that_scale_or_lanczos() -> None:
     """Whoever names no model gets the most trustworthy one."""
     for scale in (2, 3, 4):

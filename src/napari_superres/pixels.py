@@ -11,20 +11,25 @@ _AROUND = np.ones((3, 3), np.float32)
 
 
 def value_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the smallest and largest value that a pixel can hold; infinite for floats."""
+    """Return the smallest and largest finite value that a pixel can hold.
+
+    Infinite for floats of 32 bits and more, whose range nothing here comes near to.
+    """
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         return float(info.min), float(info.max)
+    if dtype == np.float16:
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
     return -np.inf, np.inf
 
 
 def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return values as pixels of a type: integers rounded half to even and clipped to its range.
+    """Return values as pixels of a type: rounded half to even for integers, clipped to its range.
 
     Parameters
     ----------
     values : np.ndarray
-        Any shape. In integers NaN becomes 0, and infinity the end of the range.
+        Any shape. In integers NaN becomes 0, and infinity the end of the range; floats keep both.
     dtype : dtype
         Integer or floating.
 
@@ -33,6 +38,9 @@ def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     np.ndarray, of type `dtype`
     """
     if dtype.kind not in "iu":
+        low, high = value_range(dtype)
+        if np.isfinite(high) and values.dtype != dtype:  # 60000 and an overshoot are too much
+            values = np.where(np.isfinite(values), np.clip(values, low, high), values)
         return values.astype(dtype, copy=False)
     if values.dtype.kind in "iu":
         own, new = np.iinfo(values.dtype), np.iinfo(dtype)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from napari_superres.models.families.microscopy.network import BASE_RADIUS, LinearNet
+from napari_superres.models.families.microscopy.network import LinearNet
+from napari_superres.models.families.microscopy.tensors import BASE_RADIUS
 from napari_superres.training import losses
 from napari_superres.training.classical import interpolate
 from napari_superres.training.simulate import area_mean

@@ -21,7 +21,7 @@ nothing else.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,10 +29,17 @@ from torch import nn
 from torch.nn import functional
 
 from napari_superres.models.families.interpolation import phase_kernels
+from napari_superres.models.families.microscopy.tensors import (
+    BASE_RADIUS,
+    SLOPE,
+    unit_sum,
+    zero_sum,
+)
 
-BASE_RADIUS = 4
+if TYPE_CHECKING:
+    from napari_superres.models.families.microscopy.tensors import Trained
+
 _FIRST = 5
-_SLOPE = 0.1
 
 
 class MicroscopyNet(nn.Module):  # type: ignore[misc]
@@ -97,12 +104,12 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
         # Values before the first convolution carry the pedestal, so they keep all their digits.
         with torch.autocast(x.device.type, enabled=False):
             y = functional.conv2d(x, zero_sum(self.first.weight)) + level * bias[0]
-        y = functional.leaky_relu(y, _SLOPE)
+        y = functional.leaky_relu(y, SLOPE)
         for pair in range(self.pairs):
             one, two = self.body[2 * pair], self.body[2 * pair + 1]
-            z = functional.leaky_relu(one(y) + (level * bias[2 * pair + 1]).to(y.dtype), _SLOPE)
+            z = functional.leaky_relu(one(y) + (level * bias[2 * pair + 1]).to(y.dtype), SLOPE)
             z = two(z) + (level * bias[2 * pair + 2]).to(y.dtype)
-            y = functional.leaky_relu(z + y[..., 2:-2, 2:-2], _SLOPE)
+            y = functional.leaky_relu(z + y[..., 2:-2, 2:-2], SLOPE)
         return y
 
     def upscaled(self, x: Any, features: Any, scale: int) -> Any:
@@ -126,7 +133,7 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
 
     def _initialise(self) -> None:
         for convolution in (self.first, *self.body):
-            nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
+            nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
         with torch.no_grad():
             for pair in range(self.pairs):  # residual pairs start near the identity
                 self.body[2 * pair + 1].weight.mul_(0.3)
@@ -158,15 +165,16 @@ class LinearNet(nn.Module):  # type: ignore[misc]
         return functional.pixel_shuffle(functional.conv2d(x, self.kernels), self.scale)
 
 
-def zero_sum(kernels: Any) -> Any:
-    """Return kernels, shape (out, in, y, x), each shifted so that it sums to zero."""
-    return kernels - kernels.mean(dim=(-2, -1), keepdim=True)
-
-
-def unit_sum(kernels: Any) -> Any:
-    """Return kernels, shape (out, in, y, x), each shifted so that it sums to one."""
-    taps = kernels.shape[-2] * kernels.shape[-1]
-    return kernels + (1 - kernels.sum(dim=(-2, -1), keepdim=True)) / taps
+def build_network(trained: Trained) -> MicroscopyNet | LinearNet:
+    """Return a weight file's network, ready to run."""
+    state = {name: torch.from_numpy(value.copy()) for name, value in trained.tensors.items()}
+    network: MicroscopyNet | LinearNet
+    if trained.kind == "linear":
+        network = LinearNet(trained.scale)
+    else:
+        network = MicroscopyNet(trained.channels, trained.pairs, (trained.scale,))
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def wide_lanczos_kernels(scale: int) -> Any:

@@ -1,4 +1,4 @@
-"""What a weight file of the embedded models holds, and the networks that read it.
+"""What a weight file of the embedded models holds, ready for either engine.
 
 A file is a safetensors file with the tensors of one scale factor, in half precision, and metadata:
 ``format`` (`FORMAT`), ``kind`` (``"network"`` or ``"linear"``), ``scale``, ``channels``,
@@ -12,23 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 
 from napari_superres.errors import WeightsError
-from napari_superres.models.families.microscopy.network import (
-    BASE_RADIUS,
-    LinearNet,
-    MicroscopyNet,
-    unit_sum,
-    zero_sum,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 FORMAT = "napari-superres microscopy 1"
+
+BASE_RADIUS = 4
+"""Reach in source pixels of the interpolation that a network corrects, and of a linear model."""
+
+SLOPE = 0.1
+"""Of the leaky ReLUs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,15 +97,13 @@ def read_trained(path: Path) -> Trained:
             f"'{path}' does not hold a model of the microscopy family.",
             "Use a file that `superres train` wrote, or choose the model by name.",
         )
-    kind = metadata["kind"]
-    if kind == "linear":
-        kernels = unit_sum(torch.from_numpy(tensors["kernels"]).double())
-        tensors["kernels"] = kernels.numpy().astype(np.float32)
-    else:
-        first = zero_sum(torch.from_numpy(tensors["first.weight"]).double())
-        tensors["first.weight"] = first.numpy().astype(np.float32)
-        base = unit_sum(torch.from_numpy(tensors[f"bases.{metadata['scale']}"]).double())
-        tensors[f"bases.{metadata['scale']}"] = base.numpy().astype(np.float32)
+    kind, base = metadata["kind"], f"bases.{metadata['scale']}"
+    # Half precision has lost the sums that gain and offset rely on.
+    wanted = (
+        {"kernels": unit_sum} if kind == "linear" else {"first.weight": zero_sum, base: unit_sum}
+    )
+    for name, mend in wanted.items():
+        tensors[name] = mend(tensors[name].astype(np.float64)).astype(np.float32)
     return Trained(
         kind=kind,
         scale=int(metadata["scale"]),
@@ -119,13 +115,12 @@ def read_trained(path: Path) -> Trained:
     )
 
 
-def build_network(trained: Trained) -> Any:
-    """Return the torch module of a weight file, `MicroscopyNet` or `LinearNet`."""
-    if trained.kind == "linear":
-        linear = LinearNet(trained.scale)
-        linear.load_state_dict({"kernels": torch.from_numpy(trained.tensors["kernels"])})
-        return linear.eval()
-    network = MicroscopyNet(trained.channels, trained.pairs, (trained.scale,))
-    state = {name: torch.from_numpy(value.copy()) for name, value in trained.tensors.items()}
-    network.load_state_dict(state)
-    return network.eval()
+def zero_sum(kernels: Any) -> Any:
+    """Return kernels of numpy or torch, shape (out, in, y, x), each shifted to sum to zero."""
+    return kernels - kernels.mean(axis=(-2, -1), keepdims=True)
+
+
+def unit_sum(kernels: Any) -> Any:
+    """Return kernels of numpy or torch, shape (out, in, y, x), each shifted to sum to one."""
+    taps = kernels.shape[-2] * kernels.shape[-1]
+    return kernels + (1 - kernels.sum(axis=(-2, -1), keepdims=True)) / taps

@@ -1,0 +1,71 @@
+"""The embedded network under torch: the reference, and the way to a graphics card."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_superres.models.convolutions import SameBits
+from napari_superres.models.families.microscopy.network import build_network
+from napari_superres.models.threads import one_thread_in_workers
+
+if TYPE_CHECKING:
+    from napari_superres.models.engine import Setting
+    from napari_superres.models.families.microscopy.tensors import Trained
+
+
+class TorchNetwork:
+    """One network on one device, one tile at a time.
+
+    Parameters
+    ----------
+    trained : Trained
+        The weights.
+    setting : Setting
+        Device, precision and whether the predicted error is wanted.
+    """
+
+    def __init__(self, trained: Trained, setting: Setting) -> None:
+        self._trained = trained
+        self._device = torch.device(setting.device)
+        self._network = build_network(trained).to(self._device)
+        self._uncertainty = setting.uncertainty
+        self._precision = getattr(torch, setting.precision)
+
+    def __call__(self, plane: np.ndarray, noise: float) -> np.ndarray:
+        """Return the result of one padded tile.
+
+        Parameters
+        ----------
+        plane : np.ndarray, shape (y, x), float32
+            `radius` pixels of context at each side.
+        noise : float
+            Standard deviation of the noise to be removed.
+
+        Returns
+        -------
+        np.ndarray, shape (k, s*(y - 2*radius), s*(x - 2*radius)), float32
+        """
+        x = torch.from_numpy(np.ascontiguousarray(plane))[None, None].to(self._device)
+        mixed = self._precision != torch.float32
+        kind = self._device.type
+        with (
+            one_thread_in_workers(),
+            nullcontext() if mixed else SameBits(),  # tiles equal the untiled plane exactly
+            torch.inference_mode(),
+            torch.autocast(kind, self._precision, enabled=mixed),
+        ):
+            return np.asarray(self._run(x, noise).float().cpu().numpy())
+
+    def _run(self, x: Any, noise: float) -> Any:
+        if self._trained.kind == "linear":
+            return self._network(x)[0]
+        level = torch.full((1,), noise, dtype=torch.float32, device=self._device)
+        features = self._network.features(x, level)
+        results = [self._network.upscaled(x, features, self._trained.scale)]
+        if self._uncertainty:
+            results.append(self._network.error_scale(features, self._trained.scale).float())
+        return torch.cat(results, dim=1)[0]
