@@ -9,6 +9,7 @@ from napari_superres.errors import AxesError, SettingError, UnreadableError
 from napari_superres.formats.advice import METADATA, ONE_IMAGE
 from napari_superres.formats.ome_zarr_metadata import (
     KEY,
+    LABEL,
     Multiscale,
     ome_attributes,
     parse_axis_names,
@@ -223,7 +224,7 @@ def _is_labels(node: Node, found: Multiscale, array: ZarrArray) -> bool:
     if array.dtype.kind == "f":
         return False
     return (
-        "image-label" in ome_attributes(node.attributes)
+        LABEL in ome_attributes(node.attributes)
         or found.record.get("is_labels") is True
         or array.dtype == bool
         or PurePosixPath(node.where.replace("\\", "/")).parent.name == "labels"
@@ -248,6 +249,9 @@ def _metadata(node: Node, found: Multiscale) -> dict[str, Any]:
         metadata["ome_xml"] = xml
     if found.omero:
         metadata["omero"] = dict(found.omero)
+    if isinstance(label := ome_attributes(node.attributes).get(LABEL), dict):
+        # Of what image it is depends on where it lies.
+        metadata[LABEL] = {key: value for key, value in label.items() if key != "source"}
     return metadata
 
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from napari_superres._version import __version__
 from napari_superres.formats.ome_zarr_layout import stored_order
-from napari_superres.formats.ome_zarr_metadata import KEY
+from napari_superres.formats.ome_zarr_metadata import KEY, LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Channel, Image
+
+_LABEL_KEYS = ("colors", "properties", "source")
 
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
@@ -70,16 +72,31 @@ def image_attributes(image: Image, layout: Layout, windows: Sequence[Window]) ->
     if not layout.nearest:
         ome["omero"] = _omero(image, layout, windows)
     if image.is_labels:
-        ome["image-label"] = {"version": "0.4"} if layout.version == "0.4" else {}
+        said = image.metadata.get(LABEL)
+        label = {key: plain(said[key]) for key in _LABEL_KEYS if key in said} if said else {}
+        ome[LABEL] = {**({"version": "0.4"} if layout.version == "0.4" else {}), **label}
     if layout.version == "0.4":
         multiscale["version"] = "0.4"
         return ome
     return {"ome": {"version": "0.5", **ome}}
 
 
+def labels_attributes(names: Sequence[str], version: str) -> dict[str, Any]:
+    """Return the attributes of the group that lists the label images of an image.
+
+    Parameters
+    ----------
+    names : sequence of str
+    version : str
+        Of OME-Zarr.
+    """
+    listed: dict[str, Any] = {"labels": list(names)}
+    return listed if version == "0.4" else {"ome": {"version": "0.5", **listed}}
+
+
 def kept_metadata(image: Image) -> dict[str, Any]:
     """Return what else the source said, as JSON; what JSON cannot hold is left out."""
-    found = plain({k: v for k, v in image.metadata.items() if k != "omero"})
+    found = plain({k: v for k, v in image.metadata.items() if k not in ("omero", LABEL)})
     assert isinstance(found, dict)
     return found
 

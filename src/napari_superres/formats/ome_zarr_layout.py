@@ -106,6 +106,11 @@ class Layout:
         """Bytes of all levels, uncompressed."""
         return sum(math.prod(level.shape) for level in self.levels) * np.dtype(self.dtype).itemsize
 
+    @property
+    def blocks(self) -> int:
+        """Number of tasks of all passes."""
+        return sum(self.tasks(number) for number in self.passes)
+
     def owned(self, number: int) -> range:
         """Return the levels that the tasks of a pass write."""
         first = number * LEVELS_IN_A_PASS

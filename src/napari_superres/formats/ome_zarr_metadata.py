@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 KEY = "napari_superres"
 """Where our own record stands in ``multiscales[0].metadata``."""
 
+LABEL = "image-label"
+"""What OME-Zarr says of a label image: colours and properties of its values, and of what image."""
+
 KNOWN_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 
 LETTERS = {"time": "t", "channel": "c", "channels": "c", "frame": "t", "depth": "z"}

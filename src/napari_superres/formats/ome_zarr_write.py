@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import LocalStore
+from zarr.storage import MemoryStore
 
 from napari_superres.formats.chunk_grid import chunks_under
-from napari_superres.formats.ome_zarr_attributes import image_attributes, kept_metadata
+from napari_superres.formats.ome_zarr_attributes import (
+    image_attributes,
+    kept_metadata,
+    labels_attributes,
+)
 from napari_superres.formats.ome_zarr_metadata import KEY
 from napari_superres.formats.zarr_encode import (
     BLOSC_LEVEL,
@@ -23,11 +26,15 @@ from napari_superres.formats.zarr_encode import (
     place_file,
     sync_folders,
 )
+from napari_superres.formats.zarr_store import store_at
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+
+    from zarr.core.buffer import Buffer
 
     from napari_superres.formats.ome_zarr_layout import Layout
+    from napari_superres.formats.remote_path import Place
     from napari_superres.image import Image
 
 CODECS = "bytes, blosc(zstd 1, bitshuffle), crc32c"
@@ -38,21 +45,24 @@ SAMPLED_PLANES = 64
 """How many planes of the coarsest level are looked at for a display window."""
 
 
-def create(root: Path, layout: Layout) -> None:
+def create(root: Place, layout: Layout, scratch: Place | None = None) -> None:
     """Make the group and its empty arrays, without any OME metadata.
 
     Parameters
     ----------
-    root : Path
+    root : Path or RemotePath
         A folder that does not exist yet.
     layout : Layout
+    scratch : Path or RemotePath, optional
+        A folder of the same file system where files grow; beside `root` if None.
 
     Raises
     ------
     OSError
         If the folder cannot be written.
     """
-    group = zarr.open_group(LocalStore(root), mode="w-", zarr_format=_format(layout))
+    documents: dict[str, Buffer] = {}
+    group = zarr.create_group(MemoryStore(documents), zarr_format=_format(layout))
     for number, level in enumerate(layout.levels):
         options: dict[str, Any]
         if layout.sharded:
@@ -83,23 +93,24 @@ def create(root: Path, layout: Layout) -> None:
             fill_value=0,
             **options,
         )
+    _place_documents(documents, root, scratch or root.parent)
 
 
 def write_block(
-    root: Path, layout: Layout, level: int, at: tuple[int, ...], pixels: np.ndarray, scratch: Path
+    root: Place, layout: Layout, level: int, at: tuple[int, ...], pixels: np.ndarray, scratch: Place
 ) -> tuple[int, int]:
     """Write one whole block, in place of what is there, and wait until it is on the disk.
 
     Parameters
     ----------
-    root : Path
+    root : Path or RemotePath
     layout : Layout
     level : int
     at : tuple of int
         The block's place in the grid.
     pixels : np.ndarray
         In stored order, of the shape of ``layout.region(level, at)``.
-    scratch : Path
+    scratch : Path or RemotePath
         A folder of the same file system, outside of `root`, where files grow.
 
     Returns
@@ -131,48 +142,60 @@ def write_block(
     return size, crc
 
 
-def read_block(root: Path, layout: Layout, level: int, region: Any) -> np.ndarray:
+def read_block(root: Place, layout: Layout, level: int, region: Any) -> np.ndarray:
     """Return pixels of a level that has been written, in stored order."""
     return np.asarray(_opened(root, layout, level)[region])
 
 
-def commit(root: Path, layout: Layout, image: Image) -> None:
+def commit(
+    root: Place,
+    layout: Layout,
+    image: Image,
+    scratch: Place | None = None,
+    labels: Sequence[str] = (),
+) -> None:
     """Write the OME metadata, which turns a folder of arrays into an image. The last step.
 
     Parameters
     ----------
-    root : Path
+    root : Path or RemotePath
     layout : Layout
     image : Image
         Whose pixels were written.
+    scratch : Path or RemotePath, optional
+        As for `create`.
+    labels : sequence of str
+        Names of the label images that lie below ``labels/``.
     """
-    group = _group(root, layout)
     kept = kept_metadata(image)
+    scratch = scratch or root.parent
     if kept:
-        group.require_group("OME").update_attributes({KEY: {"metadata": kept}})
+        _place_group(root / "OME", layout, {KEY: {"metadata": kept}}, scratch)
+    if labels:
+        attributes = labels_attributes(labels, layout.version)
+        _place_group(root / "labels", layout, attributes, scratch)
     windows = [] if layout.nearest else _windows(root, layout, image)
-    group.update_attributes(image_attributes(image, layout, windows))
-    _sync_metadata([root, root / "OME", *(root / str(i) for i in range(len(layout.levels)))])
+    attributes = image_attributes(image, layout, windows)
+    _place_group(root, layout, attributes, scratch)
 
 
-def _sync_metadata(folders: list[Path]) -> None:
-    """Wait until metadata documents are on the disk, which zarr-python itself never does."""
-    there = [folder for folder in folders if folder.is_dir()]
-    for folder in there:
-        for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"):
-            if (folder / name).exists():
-                with (folder / name).open("rb+") as file:
-                    os.fsync(file.fileno())
-    sync_folders({*there})
+def _place_group(root: Place, layout: Layout, attributes: dict[str, Any], scratch: Place) -> None:
+    documents: dict[str, Buffer] = {}
+    zarr.create_group(MemoryStore(documents), zarr_format=_format(layout), attributes=attributes)
+    _place_documents(documents, root, scratch)
 
 
-def _group(root: Path, layout: Layout) -> zarr.Group:
-    return zarr.open_group(
-        LocalStore(root), mode="r+", zarr_format=_format(layout), use_consolidated=False
-    )
+def _place_documents(documents: dict[str, Buffer], root: Place, scratch: Place) -> None:
+    """Write metadata documents like all else: whole, and with a wait until they are there."""
+    places = []
+    # In this order a group of version 2 gets its attributes last.
+    for name, data in sorted(documents.items(), reverse=True):
+        places.append(root / name)
+        place_file([data.to_bytes()], places[-1], scratch)
+    sync_folders({place.parent for place in places})
 
 
-def _windows(root: Path, layout: Layout, image: Image) -> list[tuple[float, float]]:
+def _windows(root: Place, layout: Layout, image: Image) -> list[tuple[float, float]]:
     """Return what viewers show as black and as full colour, for each channel.
 
     The source's own windows; where it has none, the 0.1 and 99.9 percentiles of the coarsest level,
@@ -191,7 +214,7 @@ def _windows(root: Path, layout: Layout, image: Image) -> list[tuple[float, floa
     return windows
 
 
-def _measured_window(root: Path, layout: Layout, level: int, channel: int) -> tuple[float, float]:
+def _measured_window(root: Place, layout: Layout, level: int, channel: int) -> tuple[float, float]:
     shape = layout.levels[level].shape
     lead = tuple(1 if a == "c" else n for a, n in zip(layout.axes[:-2], shape, strict=False))
     count = math.prod(lead)
@@ -212,9 +235,9 @@ def _measured_window(root: Path, layout: Layout, level: int, channel: int) -> tu
 
 
 @functools.lru_cache(maxsize=64)
-def _opened(root: Path, layout: Layout, level: int) -> zarr.Array[Any]:
+def _opened(root: Place, layout: Layout, level: int) -> zarr.Array[Any]:
     return zarr.open_array(
-        LocalStore(root, read_only=True), path=str(level), mode="r", zarr_format=_format(layout)
+        store_at(str(root)), path=str(level), mode="r", zarr_format=_format(layout)
     )
 
 

@@ -6,13 +6,13 @@ import asyncio
 import importlib.util
 import logging
 import os
-import random
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarr.abc.store import Store
 
-from napari_superres.errors import InputError, MissingReaderError, UnreadableError
+from napari_superres.errors import InputError, MissingReaderError
+from napari_superres.formats.patience import Patience, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -28,9 +28,6 @@ CONNECT_SECONDS = 10
 REQUEST_SECONDS = 120
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.5
-"""Waits double with each attempt, and each is drawn between a half and three halves of that."""
-
-_TRANSIENT_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -38,7 +35,6 @@ _CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_SKIP_SIGNATURE",
 )
-_jitter = random.SystemRandom()
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -89,14 +85,27 @@ def open_store(
             f"Reading '{url}' needs the package obstore, which is not installed.",
             'Install it with: pip install "napari-superres[remote]".',
         )
-    return RemoteStore(inner, url, attempts, first_wait)
+    return RemoteStore(inner, url, Patience(attempts, first_wait))
 
 
 def _obstore(url: str, scheme: str, connect: float, request: float) -> Store:
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(object_store(url, scheme, connect, request), read_only=True)
+
+
+def object_store(url: str, scheme: str, connect: float, request: float) -> Any:
+    """Return obstore's own store for what lies below a URL.
+
+    Parameters
+    ----------
+    url, scheme : str
+    connect, request : float
+        Longest time to wait for a connection, and for a whole answer, in seconds.
+    """
     from datetime import timedelta
 
     from obstore.store import HTTPStore, S3Store
-    from zarr.storage import ObjectStore
 
     client = {
         "connect_timeout": timedelta(seconds=connect),
@@ -108,8 +117,8 @@ def _obstore(url: str, scheme: str, connect: float, request: float) -> Store:
     if scheme == "s3":
         if not any(name in os.environ for name in _CREDENTIALS):
             options["skip_signature"] = True
-        return ObjectStore(S3Store.from_url(url, **options), read_only=True)
-    return ObjectStore(HTTPStore.from_url(url, **options), read_only=True)
+        return S3Store.from_url(url, **options)
+    return HTTPStore.from_url(url, **options)
 
 
 def _fsspec(url: str, scheme: str, connect: float, request: float) -> Store:
@@ -135,48 +144,27 @@ def identity(url: str, key: str) -> dict[str, Any]:
     -------
     dict
         JSON values; empty where the server does not say.
+
+    Raises
+    ------
+    UnreadableError
+        If the server fails each time. A job that took that for an answer could not be resumed.
     """
-    store = open_store(url)._store
-    inner = getattr(store, "store", None)
+    store = open_store(url)
+    inner = getattr(store._store, "store", None)
     if inner is None:  # the fsspec fall-back has no common word for it
         return {}
     import obstore
 
     try:
-        meta = obstore.head(inner, key)
-    except (obstore.exceptions.BaseError, OSError) as error:
+        meta = store._patience.insist(f"{url}/{key}", lambda: obstore.head(inner, key))
+    except OSError as error:
+        if error.__cause__ is not None and is_transient(error.__cause__):
+            raise
         log.info("no version of %s/%s: %s", url, key, error)
         return {}
     found = {"size": meta["size"], "modified": meta["last_modified"].isoformat()}
     return {**found, "etag": meta["e_tag"]} if meta.get("e_tag") else found
-
-
-def is_transient(error: BaseException) -> bool:
-    """Return whether the same request may well succeed a moment later.
-
-    A time-out, a broken connection, too many requests and a server's own failure are; a refusal and
-    a missing file are not.
-    """
-    status = getattr(error, "status", None)
-    if not isinstance(status, int):
-        response = getattr(error, "response", None)
-        known = response if isinstance(response, dict) else {}
-        status = known.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if status is None:
-        # obstore gives the status in words only.
-        found = re.search(r"status(?: code)?:? (\d{3})\b", str(error))
-        status = int(found[1]) if found else None
-    if status is not None:
-        return status in _TRANSIENT_STATUS
-    if isinstance(error, FileNotFoundError | PermissionError):
-        return False
-    if isinstance(error, TimeoutError | ConnectionError):
-        return True
-    kinds = {(c.__module__.partition(".")[0], c.__name__) for c in type(error).__mro__}
-    return bool(
-        kinds & {("obstore", "GenericError"), ("aiohttp", "ClientConnectionError")}
-        or kinds & {("aiohttp", "ClientPayloadError"), ("botocore", "HTTPClientError")}
-    )
 
 
 class RemoteStore(Store):
@@ -188,18 +176,14 @@ class RemoteStore(Store):
         What sends the requests.
     url : str
         What messages call it.
-    attempts : int
-        How often a request is tried in all.
-    first_wait : float
-        Seconds before the second attempt.
+    patience : Patience
     """
 
-    def __init__(self, store: Store, url: str, attempts: int, first_wait: float) -> None:
+    def __init__(self, store: Store, url: str, patience: Patience) -> None:
         super().__init__(read_only=True)
         self._store = store
         self._url = url
-        self._attempts = attempts
-        self._first_wait = first_wait
+        self._patience = patience
 
     def with_read_only(self, read_only: bool = False) -> RemoteStore:
         """Return the store itself: it cannot be written to."""
@@ -239,27 +223,15 @@ class RemoteStore(Store):
         return await self._patiently(key, lambda: self._store.exists(key))
 
     async def _patiently(self, key: str, request: Callable[[], Awaitable[T]]) -> T:
-        wait = self._first_wait
-        for attempt in range(1, self._attempts + 1):
+        attempt = 1
+        while True:
             try:
                 return await request()
             # What libraries raise here has no common parent but this one; nothing is swallowed.
             except Exception as error:
-                place = f"{self._url}/{key}"
-                if not is_transient(error):
-                    raise UnreadableError(
-                        f"'{place}' is refused: {_first_line(error)}.",
-                        "Check the address, and whether you may read it.",
-                    ) from error
-                if attempt == self._attempts:
-                    raise UnreadableError(
-                        f"'{place}' could not be read in {attempt} attempts: {_first_line(error)}.",
-                        "Look at the network and the server, and run again.",
-                    ) from error
-                log.info("attempt %d at %s: %s", attempt, place, error)
-            await asyncio.sleep(wait * _jitter.uniform(0.5, 1.5))
-            wait *= 2
-        raise AssertionError("attempts is at least 1")
+                wait = self._patience.wait_after(error, attempt, f"{self._url}/{key}")
+            await asyncio.sleep(wait)
+            attempt += 1
 
     @property
     def supports_writes(self) -> bool:
@@ -295,8 +267,3 @@ class RemoteStore(Store):
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Refuse."""
         raise NotImplementedError(f"The names below '{self._url}/{prefix}' cannot be listed.")
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

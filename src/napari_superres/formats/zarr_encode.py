@@ -21,10 +21,12 @@ import imagecodecs
 import numpy as np
 
 from napari_superres.formats.chunk_grid import chunks_under
+from napari_superres.formats.remote_path import RemotePath
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
+
+    from napari_superres.formats.remote_path import Place
 
 BLOSC_LEVEL = 1
 
@@ -98,22 +100,26 @@ def with_checksum(data: bytes) -> bytes:
     return data + int(google_crc32c.value(data)).to_bytes(4, "little")
 
 
-def place_file(parts: Sequence[bytes], path: Path, scratch: Path) -> None:
+def place_file(parts: Sequence[bytes], path: Place, scratch: Place) -> None:
     """Write a file that is either complete and on the disk, or does not carry its name.
 
     Parameters
     ----------
     parts : sequence of bytes
-    path : Path
+    path : Path or RemotePath
         Its name. Missing folders are made.
-    scratch : Path
-        A folder of the same file system, where it grows.
+    scratch : Path or RemotePath
+        A folder of the same file system, where it grows. Buckets need none.
 
     Raises
     ------
     OSError
         If the disk is full or a folder cannot be written.
     """
+    if isinstance(path, RemotePath):
+        path.write_bytes(*parts)
+        return
+    assert not isinstance(scratch, RemotePath)
     path.parent.mkdir(parents=True, exist_ok=True)
     growing = scratch / uuid.uuid4().hex
     try:
@@ -127,11 +133,13 @@ def place_file(parts: Sequence[bytes], path: Path, scratch: Path) -> None:
         raise
 
 
-def sync_folders(folders: set[Path]) -> None:
+def sync_folders(folders: Iterable[Place]) -> None:
     """Wait until the entries of folders have reached the disk, where the system can do so."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows keeps its folders safe by itself
         return
     for folder in folders:
+        if isinstance(folder, RemotePath):  # a bucket answers when it has what was sent
+            continue
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
