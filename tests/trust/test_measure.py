@@ -174,8 +174,7 @@ def test_only_a_sample_of_a_large_image_is_read() -> None:
     def block(block_info: dict[int, dict[str, list[tuple[int, int]]]]) -> np.ndarray:
         place = block_info[None]["array-location"]  # type: ignore[index]
         read.append(place)
-        shape = [stop - start for start, stop in place]
-        return np.random.default_rng(0).normal(size=shape)
+        return np.indices([stop - start for start, stop in place]).sum(axis=0) % 7.0
 
     data = da.map_blocks(
         block, chunks=((1,) * 500, (256,) * 16, (256,) * 16), dtype=float, meta=np.empty((0, 0, 0))

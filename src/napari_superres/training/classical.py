@@ -6,6 +6,8 @@ the noise, which nobody knows of a real image: they are the hardest opponents th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -13,6 +15,9 @@ from napari_superres.errors import SettingError
 from napari_superres.models.engine import Halo
 from napari_superres.models.families.interpolation import Interpolation, phase_kernels
 from napari_superres.training.simulate import area_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 INTERPOLATIONS = ("nearest", "bicubic", "spline", "lanczos")
 _RADII = {"nearest": 0, "bicubic": 2, "lanczos": 3}
@@ -95,9 +100,14 @@ def wiener(
 
 
 def richardson_lucy(
-    image: np.ndarray, scale: int, *, blur_sigma: float, offset: float, iterations: int
-) -> np.ndarray:
-    """Return the Richardson-Lucy estimate on the finer grid.
+    image: np.ndarray,
+    scale: int,
+    *,
+    blur_sigma: float,
+    offset: float,
+    iterations: Collection[int],
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield Richardson-Lucy estimates on the finer grid.
 
     Parameters
     ----------
@@ -109,13 +119,14 @@ def richardson_lucy(
         Gaussian blur before sampling, in source pixels.
     offset : float
         The image's value without light.
-    iterations : int
-        More sharpen, and amplify noise.
+    iterations : collection of int
+        After how many an estimate is yielded. More sharpen, and amplify noise.
 
-    Returns
-    -------
-    np.ndarray, shape (scale * y, scale * x), float64
-        See W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972).
+    Yields
+    ------
+    int, np.ndarray of shape (scale * y, scale * x), float64
+        The number of iterations and the estimate, in ascending order. See W. H. Richardson, J.
+        Opt. Soc. Am. 62, 55 (1972), doi:10.1364/JOSA.62.000055.
     """
     floor = 1e-3 * max(float(np.ptp(image)), 1e-9)
     light = np.maximum(image.astype(np.float64) - offset, floor)
@@ -126,10 +137,11 @@ def richardson_lucy(
             return finer
         return np.asarray(ndimage.gaussian_filter(finer, blur_sigma * scale, mode="reflect"))
 
-    for _ in range(iterations):
+    for number in range(1, max(iterations) + 1):
         ratio = light / np.maximum(area_mean(blurred(estimate), scale), floor)
         estimate = estimate * blurred(interpolate(ratio, scale, "nearest"))
-    return np.asarray(estimate + offset)
+        if number in iterations:
+            yield number, np.asarray(estimate + offset)
 
 
 def _response(frequency: np.ndarray, scale: int, blur_sigma: float) -> np.ndarray:

@@ -30,6 +30,7 @@ from napari_superres.training.simulate import Pair, degrade, draw
 from napari_superres.training.specimens import STRUCTURES
 from napari_superres.training.stream import random_scene
 from napari_superres.training.train import load_average
+from napari_superres.trust.similarity import psnr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,8 +52,8 @@ class Degradation:
         In source pixels.
     photons : float or None
         At the truth's brightest; None is free of noise.
-    iterations : int
-        For Richardson-Lucy: the number that did best on simulated images of this kind.
+    iterations : tuple of int
+        For Richardson-Lucy: numbers to try.
     slopes : tuple of float
         For Wiener: spectral slopes to try.
     """
@@ -60,7 +61,7 @@ class Degradation:
     name: str
     blur_sigma: float
     photons: float | None
-    iterations: int
+    iterations: tuple[int, ...]
     slopes: tuple[float, ...] = (2.0, 2.5, 3.0)
 
     @property
@@ -70,17 +71,10 @@ class Degradation:
 
 
 DEGRADATIONS = (
-    Degradation("ideal", 0.0, None, 10, (2.5, 3.0, 4.0)),
-    Degradation("psf_hi", 0.6, 1000, 5),
-    Degradation("psf_lo", 0.6, 100, 3),
+    Degradation("ideal", 0.0, None, (5, 10, 20), (2.5, 3.0, 4.0)),
+    Degradation("psf_hi", 0.6, 1000, (3, 5, 10)),
+    Degradation("psf_lo", 0.6, 100, (1, 2, 3)),
 )
-
-
-def normalised_psnr(result: np.ndarray, truth: np.ndarray) -> float:
-    """Return the PSNR in decibels after the best gain and offset, against the truth's range."""
-    gain, offset = np.polyfit(result.ravel().astype(np.float64), truth.ravel(), 1)
-    error = float(np.mean((gain * result + offset - truth) ** 2))
-    return float(10 * np.log10(float(np.ptp(truth)) ** 2 / max(error, 1e-20)))
 
 
 def held_out(count: int, edge: int = 256) -> dict[str, np.ndarray]:
@@ -138,16 +132,14 @@ def classical_results(pair: Pair, how: Degradation) -> Iterator[tuple[str, np.nd
     for slope in how.slopes:
         sharp = wiener(source, scale, blur_sigma=how.blur_sigma, noise=noise, slope=slope)
         yield f"wiener-{slope:g}", sharp
-    yield (
-        "richardson-lucy",
-        richardson_lucy(
-            source,
-            scale,
-            blur_sigma=how.blur_sigma,
-            offset=how.camera.offset,
-            iterations=how.iterations,
-        ),
-    )
+    for iterations, sharp in richardson_lucy(
+        source,
+        scale,
+        blur_sigma=how.blur_sigma,
+        offset=how.camera.offset,
+        iterations=how.iterations,
+    ):
+        yield f"richardson-lucy-{iterations}", sharp
 
 
 def predict(network: MicroscopyNet, source: np.ndarray, noise: float, scale: int) -> np.ndarray:
@@ -203,12 +195,11 @@ def evaluate(
                 results["faithful"] = predict(network, pair.source, 0.0, scale)
                 if pair.noise:
                     results["restore"] = predict(network, pair.source, pair.noise, scale)
-                psnr = {
-                    method: round(normalised_psnr(result, pair.truth), 3)
-                    for method, result in results.items()
+                gains = {
+                    method: round(psnr(result, pair.truth), 3) for method, result in results.items()
                 }
                 records.append(
-                    {"image": name, "degradation": how.name, "scale": scale, "psnr": psnr}
+                    {"image": name, "degradation": how.name, "scale": scale, "psnr": gains}
                 )
     return records
 
@@ -230,7 +221,7 @@ def summary(records: list[dict[str, Any]]) -> str:
                 if record["scale"] == scale and record["degradation"] == how.name
             ]
             gain = {
-                method: np.array([psnr[method] - psnr["bicubic"] for psnr in chosen])
+                method: np.array([row[method] - row["bicubic"] for row in chosen])
                 for method in chosen[0]
             }
             classical = {

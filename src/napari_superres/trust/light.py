@@ -84,6 +84,26 @@ def light(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Light:
     )
 
 
+def residual_map(result: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Return by how much a result, averaged over each source pixel, exceeds the source.
+
+    Parameters
+    ----------
+    result : np.ndarray, shape (s*y, s*x) or (s*y, s*x, samples)
+        One plane, or a window of one. Of colour pictures, the mean of red, green and blue.
+    source : np.ndarray, shape (y, x) or (y, x, samples)
+        The same field of view.
+
+    Returns
+    -------
+    np.ndarray, shape (y, x), float32
+        In the source's grey levels, above and below zero. Noise that was removed is in it.
+    """
+    if source.ndim == 3:
+        return residual_map(*(np.mean(image[..., :3], axis=-1) for image in (result, source)))
+    return (coarse(result, source) - source).astype(np.float32)
+
+
 def coarse(result: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Return a result averaged over the area of each pixel of its source, in float64."""
     scale = result.shape[-1] // source.shape[-1]

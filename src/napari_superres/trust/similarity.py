@@ -67,10 +67,18 @@ def similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Similarity:
     ]
     contrast = float(flat_truth.std())
     return Similarity(
-        psnr=float(10 * np.log10(max(span**2, _PERFECT) / max(error, _PERFECT * span**2, 1e-300))),
+        psnr=_decibels(error, span),
         ssim=float(np.mean(likeness)) if likeness else float("nan"),
         nrmse=error**0.5 / contrast if contrast else float("nan"),
     )
+
+
+def psnr(result: np.ndarray, truth: np.ndarray) -> float:
+    """Return the PSNR alone, as in `similarity`, of one window: for tables of many methods."""
+    flat = np.asarray(truth, np.float64).ravel()
+    values = np.asarray(result, np.float64).ravel()
+    gain, offset = best_fit(values, flat)
+    return _decibels(float(np.mean((gain * values + offset - flat) ** 2)), spread_of(flat))
 
 
 def best_fit(values: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
@@ -123,6 +131,12 @@ def grid_shift(image: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     shift, _, _ = phase_cross_correlation(one, two, upsample_factor=200, normalization=None)
     return -float(shift[0]), -float(shift[1])
+
+
+def _decibels(error: float, span: float) -> float:
+    if not span:
+        return float("nan")
+    return float(-10 * np.log10(max(error / span**2, _PERFECT)))
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,144 @@
+"""What `quality.py` compares: sharp images, and every method on a degraded one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import napari_superres as sr
+from napari_superres.arrays import as_image
+from napari_superres.models.camera_noise import Noise
+from napari_superres.models.engine import choose_compute
+from napari_superres.models.weights import find_model
+from napari_superres.planning import make_plan
+from napari_superres.surveying import Survey
+from napari_superres.upscaling import planned, spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_superres.training.simulate import Pair
+
+_SMALLEST = 96
+
+
+@dataclass(frozen=True)
+class Method:
+    """A model of this package with the settings that it is judged with.
+
+    Parameters
+    ----------
+    label : str
+        In the tables; ``{scale}`` is filled in.
+    model : str
+        A name or a file of weights; ``{scale}`` likewise.
+    denoise : float, "auto", "true" or None
+        ``"true"`` tells the model the true noise, which nobody knows of a real image.
+    consistency : str or None
+        None for the model's own default.
+    """
+
+    label: str
+    model: str
+    denoise: float | str | None = None
+    consistency: Any = None
+
+    def at(self, scale: int) -> Method:
+        """Return the method for a scale factor."""
+        return replace(
+            self, label=self.label.format(scale=scale), model=self.model.format(scale=scale)
+        )
+
+    def run(self, pair: Pair, *, uncertainty: bool = False) -> list[np.ndarray]:
+        """Return the result in float32, and where it is asked for its 90 % bound."""
+        image, spec = as_image(pair.source), find_model(self.model, pair.scale)
+        wishes: dict[str, Any] = {
+            "scale": pair.scale,
+            "dtype": "float32",
+            "consistency": self.consistency,
+            "uncertainty": uncertainty and spec.bound > 0,
+            "compute": choose_compute(spec, "auto", "auto", None),
+        }
+        if self.denoise == "true":
+            facts = _told(pair)
+            plan = make_plan(image, spec, facts, denoise=1.0 if pair.noise else 0.0, **wishes)
+        else:
+            plan = make_plan(image, spec, sr.survey(image), denoise=self.denoise, **wishes)
+        results = [planned(image, plan)]
+        if plan.uncertainty:
+            results.append(spread(image, plan))
+        return [np.asarray(one.data.compute(scheduler="synchronous")) for one in results]
+
+    def fits(self, scale: int) -> bool:
+        """Return whether the model makes images that much finer."""
+        return find_model(self.model, scale).scale in (None, scale)
+
+
+def real_images(folder: Path, edge: int, skip: int = 0, every: int = 1) -> dict[str, np.ndarray]:
+    """Return sharp planes of a folder of files, one a channel, by ``file/channel``.
+
+    Parameters
+    ----------
+    folder : Path
+        Files that cannot be read are left out, and so are planes that are too small or constant.
+    edge : int
+        The middle of each plane is taken, at most that long.
+    skip, every : int
+        Take every so manieth file only, so that one half can be tuned on and the other judged.
+
+    Returns
+    -------
+    dict of str to np.ndarray, shape (y, x), float32
+        0 at the 0.1 percentile and 1 at the 99.9 percentile; not negative.
+    """
+    images = {}
+    for path in sorted(folder.iterdir())[skip::every]:
+        try:
+            image = sr.read(path, axes=_AXES.get(path.name))
+        except sr.SuperresError:
+            continue
+        for channel in range(image.size("c", 1)):
+            plane = _middle(image, channel, edge)
+            low, high = np.percentile(plane, (0.1, 99.9))
+            if min(plane.shape) < _SMALLEST or high <= low:
+                continue
+            light = np.clip((plane.astype(np.float64) - low) / (high - low), 0, 4)
+            images[f"{path.name.split('.')[0]}/{channel}"] = light.astype(np.float32)
+    return images
+
+
+# Files that do not name their axes.
+_AXES = {"embryo_nuclei_3d.tif": "zyx"}
+
+
+def _middle(image: Any, channel: int, edge: int) -> np.ndarray:
+    """Return the middle of the middle plane; of an RGB picture, the mean of its samples."""
+    cut = []
+    for axis, n in zip(image.axes, image.shape, strict=True):
+        if axis == "c":
+            cut.append(channel)
+        elif axis == "s":
+            cut.append(slice(None))
+        elif axis in "yx":
+            start = max(0, (n - edge) // 2)
+            cut.append(slice(start, start + edge))
+        else:
+            cut.append(n // 2)
+    plane = np.asarray(image.data[tuple(cut)].compute())
+    return plane.mean(axis=image.axes.index("s")) if image.rgb else plane
+
+
+def _told(pair: Pair) -> Survey:
+    """Return what a survey would find if it knew the truth about the noise."""
+    low, high = np.percentile(pair.source, (0.1, 99.9))
+    noise = Noise(pair.noise, float(pair.source.std()), 0.0)
+    return Survey(((float(low), float(high)),), (noise,), 0, 0)
+
+
+def limit_threads() -> None:
+    """Keep every process to one core, so that workers do not fight."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")

@@ -1,0 +1,207 @@
+"""The tables of `quality.py`, from its records; also from a file that it wrote.
+
+python benchmarks/quality_tables.py figures.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+Records = list[dict[str, Any]]
+
+_WORSE = -0.1
+"""Decibels below bicubic from which an image counts as harmed."""
+
+
+def report(records: Records) -> str:
+    """Return all tables as Markdown, real and simulated images apart."""
+    parts = []
+    for prefix, title in (("real:", "Real micrographs"), ("sim:", "Simulated images")):
+        own = [one for one in records if one["image"].startswith(prefix)]
+        if own:
+            count = len({one["image"] for one in own})
+            parts += [f"## {title} ({count})", classical_table(own), gain_table(own)]
+            parts += [hindsight_table(own), coverage_table(own)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def gain_table(records: Records) -> str:
+    """Return what each model gained, row by row, against bicubic and the best classical method."""
+    lines = []
+    for case, own in _by(records, "case").items():
+        methods = _by(own, "method")
+        best = _best_classical(methods)
+        bicubic = _column(methods["bicubic"], "psnr")
+        wanted = _column(methods[best], "psnr")
+        frc = _column(methods["bicubic"], "frc")
+        for label, rows in methods.items():
+            if rows[0]["classical"] and label not in ("bicubic", best):
+                continue
+            psnr = _column(rows, "psnr")
+            over = {image: psnr[image] - bicubic[image] for image in psnr}
+            above = {image: psnr[image] - wanted[image] for image in psnr}
+            gained = _column(rows, "frc")
+            lines.append(
+                [
+                    case,
+                    label,
+                    f"{_mean(over.values()):+.2f}",
+                    f"{_mean(above.values()):+.2f}",
+                    _share(above.values(), lambda gain: gain > 0),
+                    _share(over.values(), lambda gain: gain < _WORSE),
+                    f"{min(over.values()):+.2f}",
+                    f"{_mean(gained[i] - frc[i] for i in gained):+.3f}",
+                    *(_figure(rows, name) for name in ("ssim", "recovered")),
+                    _figure(rows, "invented", 4, np.median),
+                    _figure(rows, "flux", 4),
+                    _figure(rows, "slope"),
+                    _figure(rows, "rsp", 4),
+                    _figure(rows, "shift", 3, np.median),
+                    _figure(rows, "seconds", 2, np.median),
+                ]
+            )
+    header = [
+        "case",
+        "method",
+        "over bicubic, dB",
+        "over best classical, dB",
+        "images above it",
+        "images below bicubic by 0.1 dB",
+        "worst image, dB",
+        "FRC over bicubic",
+        "SSIM",
+        "recovered",
+        "invented (median)",
+        "flux error",
+        "slope",
+        "RSP",
+        "shift, px (median)",
+        "s an image",
+    ]
+    return _table(header, lines)
+
+
+def classical_table(records: Records) -> str:
+    """Return the mean PSNR of everything that does not learn."""
+    lines = []
+    for case, own in _by(records, "case").items():
+        methods = _by([one for one in own if one["classical"]], "method")
+        families: dict[str, tuple[float, str]] = {}
+        for label, rows in methods.items():
+            family, _, parameter = label.rpartition("-")
+            known = parameter.replace(".", "").isdigit()
+            value = _mean(_column(rows, "psnr").values())
+            entry = (value, f"{value:.2f}" + (f" ({parameter})" if known else ""))
+            key = family if known else label
+            families[key] = max(families.get(key, entry), entry)
+        lines.append([case, *(text for _, text in families.values())])
+        header = ["case, PSNR in dB", *families]
+    return _table(header, lines)
+
+
+def hindsight_table(records: Records) -> str:
+    """Return how far ``denoise="auto"`` stays behind the better of 0 and the true noise."""
+    lines = []
+    for case, own in _by(records, "case").items():
+        methods = _by(own, "method")
+        for label, rows in methods.items():
+            if "auto" not in label:
+                continue
+            auto = _column(rows, "psnr")
+            others = {
+                told: _column(methods[label.replace("auto", told)], "psnr")
+                for told in ("0", "0.0", "true")
+                if label.replace("auto", told) in methods
+            }
+            if not others:
+                continue
+            means = {told: _mean(psnr.values()) for told, psnr in others.items()}
+            better = max(means, key=lambda told: means[told])
+            behind = {image: auto[image] - others[better][image] for image in auto}
+            worst = min(behind, key=lambda image: behind[image])
+            lines.append(
+                [
+                    case,
+                    label,
+                    better,
+                    f"{_mean(behind.values()):+.2f}",
+                    f"{behind[worst]:+.2f} ({worst})",
+                ]
+            )
+    header = ["case", "method", "better in hindsight", "auto against it, dB", "worst image"]
+    return _table(header, lines)
+
+
+def coverage_table(records: Records) -> str:
+    """Return the share of pixels whose error lies under the stated 90 % bound, by kind of image."""
+    lines = []
+    own = [one for one in records if "covered" in one and "auto" in one["method"]]
+    for kind, rows in _by(own, lambda one: _kind(one["image"])).items():
+        cases = _by(rows, "case")
+        every = [row["covered"] for row in rows]
+        lines.append(
+            [kind]
+            + [f"{100 * np.mean([r['covered'] for r in cases[case]]):.0f} %" for case in cases]
+            + [f"{100 * np.mean(every):.0f} %"]
+        )
+        header = ["within the 90 % bound", *cases, "all"]
+    return _table(header, lines) if lines else ""
+
+
+def _kind(image: str) -> str:
+    """Return the kind of a simulated image, the file of a real one."""
+    name = image.split(":", 1)[1]
+    return name.split("/")[0] if image.startswith("real:") else name.rsplit("-", 1)[0]
+
+
+def _best_classical(methods: dict[str, Records]) -> str:
+    means = {
+        label: _mean(_column(rows, "psnr").values())
+        for label, rows in methods.items()
+        if rows[0]["classical"]
+    }
+    return max(means, key=lambda label: means[label])
+
+
+def _by(records: Records, key: str | Callable[[dict[str, Any]], str]) -> dict[str, Records]:
+    groups: dict[str, Records] = defaultdict(list)
+    for one in records:
+        groups[key(one) if callable(key) else one[key]].append(one)
+    return dict(groups)
+
+
+def _column(rows: Records, name: str) -> dict[str, float]:
+    return {row["image"]: row[name] for row in rows}
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _share(values: Iterable[float], holds: Callable[[float], bool]) -> str:
+    return f"{100 * _mean(float(holds(value)) for value in values):.0f} %"
+
+
+def _figure(
+    rows: Records, name: str, digits: int = 3, average: Callable[[Any], Any] = np.mean
+) -> str:
+    values = [row[name] for row in rows if np.isfinite(row.get(name, np.nan))]
+    return f"{float(average(values)):.{digits}f}" if values else ""
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    print(report(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
