@@ -12,7 +12,7 @@ import pytest
 
 from napari_superres.errors import ResourceError, WeightsError
 from napari_superres.image import Image
-from napari_superres.plugin import progressive
+from napari_superres.plugin import cell_cache
 from napari_superres.plugin.progressive import ProgressiveLevel, for_viewing
 from napari_superres.plugin.tile_queue import TileQueue
 from napari_superres.upscaling import plan_for, planned
@@ -118,16 +118,16 @@ def test_memory_is_bounded_and_a_view_larger_than_it_comes_to_rest(
     queue: TileQueue, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cells that push each other out would be computed again and again."""
-    monkeypatch.setattr(progressive, "CACHE_BYTES", 0)  # the least: four cells
+    monkeypatch.setattr(cell_cache, "CACHE_BYTES", 0)  # the least: four cells
     level = level_of(source(), queue)
     for _ in range(12):  # a viewer asks again after each cell
         np.asarray(level[SCREEN][0])
         until(lambda: level.waiting == 0)
     assert engine.calls == 4
-    assert len(level._cells) == 4
+    assert level.ready == 4
     np.asarray(level[SCREEN][1])
     until(lambda: level.waiting == 0)
-    assert len(level._cells) == 4
+    assert level.ready == 4
     assert engine.calls == 8
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import weakref
-from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import numpy as np
 
 from napari_superres.errors import Cancelled, InputError, ResourceError
 from napari_superres.planning import make_plan
+from napari_superres.plugin.cell_cache import CellCache
 from napari_superres.plugin.cells import Cell, Grid
 from napari_superres.plugin.lazy_view import LazyView
 from napari_superres.progress import on_tick
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from napari_superres.plan import Plan
     from napari_superres.plugin.tile_queue import TileQueue
 
-CACHE_BYTES = 1024**3
-"""Bytes of finer tiles that all on-demand layers keep together."""
-
 CELL = 512
 """About how many output pixels along y and x are computed and shown at once."""
 
@@ -40,8 +36,6 @@ MOST_AT_ONCE = 64 * 1024**2
 
 MOST_SHOWN = 2 * 1024**3
 """Bytes of a view. A screen needs less; a whole plane shown at its finest level may need more."""
-
-_levels: weakref.WeakSet[ProgressiveLevel] = weakref.WeakSet()
 
 
 class ProgressiveLevel:
@@ -90,14 +84,18 @@ class ProgressiveLevel:
         self._samples = tuple(slice(0, n, 1) for n in self._fine.shape[on_grid:])
         self._queue = queue
         self._lock = threading.Lock()
-        self._cells: OrderedDict[Cell, np.ndarray] = OrderedDict()
+        self._cells = CellCache()
         self._wanted: set[Cell] = set()
-        _levels.add(self)
 
     @property
     def waiting(self) -> int:
         """How many cells are still to come for the present view."""
         return self._queue.count(self)
+
+    @property
+    def ready(self) -> int:
+        """How many finer cells are kept."""
+        return len(self._cells)
 
     @property
     def nbytes(self) -> int:
@@ -177,14 +175,15 @@ class ProgressiveLevel:
         out = self._coarse[index]
         touched = {overlap.cell: overlap for overlap in self._grid.touched(on_grid)}
         nearest = self._grid.centre_first(list(touched), on_grid)
+        ready = set()
         with self._lock:
-            for cell in reversed(nearest):
+            for cell in reversed(nearest):  # the middle last, so that it is kept longest
                 finer = self._cells.get(cell)
                 if finer is not None:
-                    self._cells.move_to_end(cell)
+                    ready.add(cell)
                     out[touched[cell].place] = finer[touched[cell].part]
             # No more than can be kept, or they would push each other out for ever.
-            wanted = [cell for cell in nearest[: self._room()] if cell not in self._cells]
+            wanted = [cell for cell in nearest[: self._room()] if cell not in ready]
             self._wanted = set(wanted)
         tasks: list[tuple[Hashable, Callable[[], None]]] = [
             (cell, partial(self.compute, cell)) for cell in wanted
@@ -210,11 +209,8 @@ class ProgressiveLevel:
             self.failed(error)
             return
         with self._lock:
-            self._cells[cell] = finer
+            self._cells.put(cell, finer)
             self._wanted.discard(cell)
-            room = self._room()
-            while len(self._cells) > room:
-                self._cells.popitem(last=False)
         self.changed()
 
     def _wants(self, cell: Cell) -> bool:
@@ -222,10 +218,9 @@ class ProgressiveLevel:
             return cell in self._wanted
 
     def _room(self) -> int:
-        """Return how many cells may be kept: this layer's share of the memory."""
+        """Return how many cells a view may want."""
         samples = self.shape[self.image.axes.index("s")] if "s" in self.image.axes else 1
-        one = math.prod(self._grid.edges) * samples * self.dtype.itemsize
-        return max(4, CACHE_BYTES // max(1, len(_levels)) // one)
+        return self._cells.room(math.prod(self._grid.edges) * samples * self.dtype.itemsize)
 
     def _index(self, ranges: tuple[range, ...]) -> tuple[slice, ...]:
         """Return ranges of our axes as slices of the canonical ones."""

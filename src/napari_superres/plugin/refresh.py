@@ -55,7 +55,9 @@ class Refresher(QObject):
 
     def _refresh(self) -> None:
         layer = self._layer()
-        if layer is None:
+        if layer is None or not layer.events.reload.callbacks:  # only viewers listen to that
+            for level in self._levels.values():
+                level.forget()
             return
         start = time.monotonic()
         layer.refresh(extent=False, thumbnail=False, highlight=False)
