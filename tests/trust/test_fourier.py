@@ -72,8 +72,8 @@ def test_one_image_split_in_its_pixels_has_the_resolution_that_two_exposures_hav
     camera = Camera(photons=100.0, bits=None)
     one, two = (expose(light / light.max(), camera, rng) for _ in range(2))
     twice = ring_correlation([(one, two)]).cutoff
-    assert 0.05 < twice < 0.2
-    assert split_correlation([one]).cutoff == pytest.approx(twice, rel=0.08)
+    assert 0.1 < twice < 0.2
+    assert split_correlation([one]).cutoff == pytest.approx(twice, rel=0.1)
 
 
 def test_photons_split_in_two_are_two_exposures_of_half_the_time() -> None:
@@ -96,7 +96,8 @@ def test_noise_alone_is_resolved_by_no_split(split: object) -> None:
     curve = (
         split_correlation([counts]) if split else binomial_correlation([counts], gain=1, offset=0)
     )
-    assert abs(curve.mean) < 0.03
+    # Split in its pixels, what is left of chance is magnified fourfold.
+    assert abs(curve.mean) < (0.15 if split else 0.03)
     assert curve.cutoff < 0.03
 
 
