@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_superres.plan import Plan
     from napari_superres.planning import make_plan
     from napari_superres.surveying import Survey, survey
+    from napari_superres.training.simulate import simulate
     from napari_superres.trust.measure import Measures, measure
     from napari_superres.upscaling import upscale
 
@@ -64,6 +65,7 @@ _HOMES = {
     "plan": ("Plan",),
     "planning": ("make_plan",),
     "surveying": ("Survey", "survey"),
+    "training.simulate": ("simulate",),
     "trust.measure": ("Measures", "measure"),
     "upscaling": ("upscale",),
 }
@@ -96,6 +98,7 @@ __all__ = [
     "measure",
     "read",
     "run",
+    "simulate",
     "survey",
     "upscale",
     "write",

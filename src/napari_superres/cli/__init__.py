@@ -11,6 +11,7 @@ from napari_superres._version import __version__
 from napari_superres.cli.info import doctor, info
 from napari_superres.cli.measure import measure
 from napari_superres.cli.models import models
+from napari_superres.cli.simulate import simulate
 from napari_superres.cli.upscale import plan, upscale
 from napari_superres.errors import SuperresError
 
@@ -40,7 +41,7 @@ def cli() -> None:
     """  # noqa: D301, click wants the character
 
 
-for command in (upscale, plan, info, measure, models, doctor):
+for command in (upscale, plan, info, measure, simulate, models, doctor):
     cli.add_command(command)
 
 

@@ -107,6 +107,27 @@ def options(texts: Sequence[str]) -> dict[str, str]:
     return wishes
 
 
+def number_or_none(name: str, text: str) -> float | None:
+    """Return ``"100"`` as 100.0, and ``"none"`` as None."""
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{name} '{text}' is neither a number nor 'none'.") from None
+
+
+def named_numbers(texts: Sequence[str]) -> dict[str, float]:
+    """Return ``("coma=0.05",)`` as {"coma": 0.05}."""
+    numbers = {}
+    for name, value in options(texts).items():
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(f"'{value}' of '{name}' is not a number.") from None
+    return numbers
+
+
 def _pair(text: str) -> tuple[float, float]:
     low, separator, high = text.partition(":")
     try:

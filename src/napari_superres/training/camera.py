@@ -7,11 +7,16 @@ Methods 10, 653 (2013) for sCMOS sensors whose pixels differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_superres.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,56 @@ class Camera:
     def levels_per_unit(self) -> float:
         """Return by how many grey levels an image value of 1 lies above an image value of 0."""
         return self.gain * (1000.0 if self.photons is None else self.photons)
+
+
+CAMERAS: Mapping[str, Camera] = MappingProxyType(
+    {
+        "ccd": Camera(),
+        "scmos": Camera(pixel_spread=0.3),
+        "emccd": Camera(read_noise=0.5, multiplication=float(np.sqrt(2))),
+        "ideal": Camera(photons=None, bits=None),
+    }
+)
+"""Usual cameras by name; ``"ideal"`` has no noise and does not round."""
+
+_FILLED = 0.8
+
+
+def make_camera(name: str, **changes: Any) -> Camera:
+    """Return a usual camera with some of its numbers changed.
+
+    Parameters
+    ----------
+    name : str
+        A key of `CAMERAS`.
+    **changes
+        Fields of `Camera`. Where `bits` is 8 or 12 and no `gain` is given, the gain is set so that
+        an image value of 1 reaches 80 % of the range: what a careful user would do.
+
+    Returns
+    -------
+    Camera
+
+    Raises
+    ------
+    SettingError
+        If there is no such camera, or a number is impossible.
+    """
+    if name not in CAMERAS:
+        raise SettingError(f"camera={name!r} is unknown.", f"Use one of {', '.join(CAMERAS)}.")
+    if changes.get("bits") in (8, 12):
+        # A pedestal of 100 would be most of an 8-bit range.
+        changes = {"offset": 10.0 if changes["bits"] == 8 else 100.0, **changes}
+    camera = replace(CAMERAS[name], **changes)
+    if camera.bits in (8, 12) and "gain" not in changes:
+        room = _FILLED * (2**camera.bits - 1) - camera.offset
+        if room <= 0:
+            raise SettingError(
+                f"offset={camera.offset:g} leaves no room for light in {camera.bits} bits.",
+                "Use a smaller one.",
+            )
+        camera = replace(camera, gain=camera.gain * room / camera.levels_per_unit)
+    return camera
 
 
 def expose(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:

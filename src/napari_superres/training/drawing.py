@@ -5,11 +5,16 @@ All work on periodic canvases in pixels, with every number from the generator th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
 from napari_superres.training.optics import gaussian_blur
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def splat(
@@ -218,6 +223,32 @@ def blobs(
             outline += roughness * rng.normal() / order * np.cos(order * angle + phase)
         drawn.append((window, np.asarray(r * outline - distance, np.float32)))
     return drawn
+
+
+def choose(rng: np.random.Generator, style: str | None, shares: Mapping[str, float]) -> str:
+    """Return a style, or one by chance; one number is drawn either way.
+
+    Parameters
+    ----------
+    rng : np.random.Generator
+        Source of randomness.
+    style : str or None
+        One of the keys, or None to leave it to chance.
+    shares : mapping of str to float
+        How often each is chosen; together 1.
+
+    Returns
+    -------
+    str
+    """
+    chance, reached = float(rng.random()), 0.0
+    if style is not None:
+        return style
+    for name, share in shares.items():
+        reached += share
+        if chance < reached:
+            return name
+    return list(shares)[-1]
 
 
 def soft_edge(depth: np.ndarray, width: float = 0.7) -> np.ndarray:

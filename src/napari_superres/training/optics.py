@@ -180,21 +180,21 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
     Parameters
     ----------
-    image : np.ndarray, shape (y, x)
-        Any real image.
+    image : np.ndarray, shape (..., y, x)
+        Any real image, or a stack of them.
     sigma : float
         Standard deviation in pixels.
 
     Returns
     -------
-    np.ndarray, shape (y, x), float32
+    np.ndarray, shape (..., y, x), float32
     """
-    y, x = image.shape
+    y, x = image.shape[-2:]
     response_y = np.exp(-2 * (np.pi * sigma * fft.fftfreq(y)) ** 2).astype(np.float32)
     response_x = np.exp(-2 * (np.pi * sigma * fft.rfftfreq(x)) ** 2).astype(np.float32)
     spectrum = fft.rfft2(image.astype(np.float32, copy=False))
     return np.asarray(
-        fft.irfft2(spectrum * response_y[:, None] * response_x, s=image.shape), dtype=np.float32
+        fft.irfft2(spectrum * response_y[:, None] * response_x, s=(y, x)), dtype=np.float32
     )
 
 

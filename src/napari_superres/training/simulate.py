@@ -21,7 +21,8 @@ from napari_superres.errors import SettingError
 from napari_superres.training.camera import Camera, expose, noise_std
 from napari_superres.training.drawing import smooth_noise
 from napari_superres.training.optics import Optics, blur, gaussian_blur, transfer
-from napari_superres.training.specimens import STRUCTURES
+from napari_superres.training.specimens import STRUCTURES, STYLES, draw_structure
+from napari_superres.training.volume import draw_layers, image_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,8 @@ FLUORESCENT = ("filaments", "nuclei", "puncta", "membranes", "mitochondria", "re
 _MARGIN = 24
 _PSF_SIZE = 65
 _DEFOCUSED_PSF_SIZE = 97
+STEP = 0.5
+"""Usual distance between the planes of a focal series, in micrometres."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,14 @@ class Scene:
     ----------
     kind : str
         A key of `STRUCTURES`.
+    style : str or None
+        One of the kind's `STYLES`, such as ``"periodic"`` for filaments; None leaves it to chance.
     size : float
         Scale of the finest detail, in truth pixels.
     optics : Optics or None
         With the truth's pixel size. None draws the structure without diffraction.
+    defocus : float
+        How far the plane lies from the focus, in micrometres.
     planes : sequence of float
         Distances in micrometres of further planes of the same kind, seen out of focus.
         Ignored for kinds that are not fluorescent, and without optics.
@@ -58,11 +65,18 @@ class Scene:
         How far illumination falls off over the field, 0 to 1.
     inverted : bool
         Whether dark and bright change places.
+
+    Raises
+    ------
+    SettingError
+        If a kind or style is unknown, or a number is out of range.
     """
 
     kind: str = "filaments"
+    style: str | None = None
     size: float = 1.0
     optics: Optics | None = field(default_factory=Optics)
+    defocus: float = 0.0
     planes: Sequence[float] = ()
     background: float = 0.02
     haze: float = 0.0
@@ -73,8 +87,17 @@ class Scene:
         if self.kind not in STRUCTURES:
             msg = f"kind={self.kind!r} is unknown: use one of {', '.join(STRUCTURES)}."
             raise SettingError(msg)
+        styles = STYLES.get(self.kind, ())
+        if self.style is not None and self.style not in styles:
+            msg = f"style={self.style!r} of {self.kind!r} is unknown."
+            raise SettingError(
+                msg, f"Use one of {', '.join(styles)}." if styles else "Leave it out."
+            )
         if self.size <= 0:
             msg = f"size={self.size} must be greater than 0 pixels."
+            raise SettingError(msg)
+        if self.background < 0 or not 0 <= self.haze <= 1 or not 0 <= self.gradient <= 1:
+            msg = "background must not be negative, haze and gradient must lie between 0 and 1."
             raise SettingError(msg)
 
 
@@ -84,9 +107,9 @@ class Pair:
 
     Parameters
     ----------
-    source : np.ndarray, shape (y, x), float32
+    source : np.ndarray, shape (y, x) or (z, y, x), float32
         What the camera recorded.
-    truth : np.ndarray, shape (scale * y, scale * x), float32
+    truth : np.ndarray, shape (..., scale * y, scale * x), float32
         The light without blur and noise, on the same scale: a perfect result.
     scale : int
         Truth pixels a source pixel, along each axis.
@@ -102,13 +125,14 @@ class Pair:
 
 def simulate(
     kind: str = "filaments",
-    shape: tuple[int, int] = (128, 128),
+    shape: tuple[int, ...] = (128, 128),
     *,
     seed: int,
     scale: int = 4,
     scene: Scene | None = None,
     camera: Camera | None = None,
     blur_sigma: float = 0.5,
+    step: float = STEP,
 ) -> Pair:
     """Return a simulated source image with its truth.
 
@@ -117,7 +141,7 @@ def simulate(
     kind : str
         What to draw, a key of `STRUCTURES`; ignored if `scene` is given.
     shape : tuple of int
-        Shape of the source, (y, x).
+        Shape of the source, (y, x); or (z, y, x) for a focal series of a fluorescent kind.
     seed : int
         Same seed, same pair.
     scale : int
@@ -129,6 +153,8 @@ def simulate(
     blur_sigma : float
         Standard deviation, in source pixels, of the further blur that the source suffered.
         0 samples the truth by area alone.
+    step : float
+        Distance between the planes of a focal series, in micrometres.
 
     Returns
     -------
@@ -137,18 +163,22 @@ def simulate(
     Raises
     ------
     SettingError
-        If the kind is unknown, the shape is empty, or scale or blur are out of range.
+        If the kind is unknown or has no focal series, the shape is empty, or scale, blur or step
+        are out of range.
     """
-    if scale < 1 or min(shape) < 1:
-        msg = f"shape={shape} and scale={scale} must be at least 1."
+    if scale < 1 or min(shape) < 1 or len(shape) not in (2, 3):
+        msg = f"shape={shape} must be (y, x) or (z, y, x); with scale={scale} all at least 1."
         raise SettingError(msg)
-    if blur_sigma < 0:
-        msg = f"blur_sigma={blur_sigma} must not be negative."
+    if blur_sigma < 0 or step <= 0:
+        msg = f"blur_sigma={blur_sigma} must not be negative, step={step} must be greater than 0."
         raise SettingError(msg)
     rng = np.random.default_rng(seed)
     scene = Scene(kind) if scene is None else scene
     camera = Camera() if camera is None else camera
-    light = draw(scene, (scale * shape[0], scale * shape[1]), rng)
+    fine = (scale * shape[-2], scale * shape[-1])
+    light = (
+        draw(scene, fine, rng) if len(shape) == 2 else draw_stack(scene, shape[0], fine, rng, step)
+    )
     return degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma)
 
 
@@ -169,26 +199,79 @@ def draw(scene: Scene, shape: tuple[int, int], rng: np.random.Generator) -> np.n
     np.ndarray, shape (y, x), float32
         Not negative; bright parts are about 1.
     """
-    height, width = (max(edge + 2 * _MARGIN, _DEFOCUSED_PSF_SIZE) for edge in shape)
-    canvas = (height, width)
-    image = STRUCTURES[scene.kind](canvas, rng, scene.size)
+    canvas = _canvas(shape)
+    image = draw_structure(scene.kind, canvas, rng, scene.size, scene.style)
     if scene.optics is not None:
-        image = blur(image, transfer(scene.optics, _PSF_SIZE))
+        edge = _DEFOCUSED_PSF_SIZE if scene.defocus else _PSF_SIZE
+        image = blur(image, transfer(scene.optics, edge, scene.defocus))
         # Thin structures lose their peak to the blur; bright parts are to be about 1 again.
         peak = max(float(np.percentile(image, 99.8)), 1e-6)
         if scene.kind in FLUORESCENT:
             image = image / peak
             for defocus in scene.planes:
-                other = STRUCTURES[scene.kind](canvas, rng, scene.size) / peak
+                other = draw_structure(scene.kind, canvas, rng, scene.size, scene.style) / peak
                 image = image + blur(other, transfer(scene.optics, _DEFOCUSED_PSF_SIZE, defocus))
+    return _lit(image, scene, shape, rng)
+
+
+def draw_stack(
+    scene: Scene, depth: int, shape: tuple[int, int], rng: np.random.Generator, step: float
+) -> np.ndarray:
+    """Return the expected light of a focal series: every plane sees the glow of all others.
+
+    Parameters
+    ----------
+    scene : Scene
+        Specimen and optics; `defocus` and `planes` are not used.
+    depth : int
+        Number of planes.
+    shape : tuple of int
+        Shape of each plane, (y, x), in truth pixels.
+    rng : np.random.Generator
+        Source of all randomness.
+    step : float
+        Distance between planes in micrometres.
+
+    Returns
+    -------
+    np.ndarray, shape (depth, y, x), float32
+        Not negative; bright parts are about 1.
+
+    Raises
+    ------
+    SettingError
+        If the kind does not emit light.
+    """
+    if scene.kind not in FLUORESCENT:
+        raise SettingError(
+            f"A focal series of {scene.kind!r} is not simulated: light of its planes does not add.",
+            f"Use one of {', '.join(FLUORESCENT)}, or a single plane.",
+        )
+    volume = draw_layers(scene, (depth, *_canvas(shape)), rng, step)
+    if scene.optics is not None:
+        volume = image_volume(volume, scene.optics, step)
+    volume = volume / max(float(np.percentile(volume, 99.8)), 1e-6)
+    return _lit(volume, scene, shape, rng)
+
+
+def _canvas(shape: tuple[int, int]) -> tuple[int, int]:
+    height, width = (max(edge + 2 * _MARGIN, _DEFOCUSED_PSF_SIZE) for edge in shape)
+    return height, width
+
+
+def _lit(
+    image: np.ndarray, scene: Scene, shape: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """Return an image or stack with its contrast, haze, illumination and background, cut out."""
+    canvas = image.shape[-2:]
     if scene.inverted:
         image = max(float(image.max()), 1.0) - image
     if scene.haze:
         image = (1 - scene.haze) * image + scene.haze * gaussian_blur(image, 0.08 * max(canvas))
     if scene.gradient:
-        image = image * (1 - scene.gradient * _shading(canvas, rng))
+        image = image * (1 - scene.gradient * _shading((canvas[0], canvas[1]), rng))
     top, left = ((have - want) // 2 for have, want in zip(canvas, shape, strict=True))
-    cut = image[top : top + shape[0], left : left + shape[1]]
+    cut = image[..., top : top + shape[0], left : left + shape[1]]
     return np.maximum(cut + np.float32(scene.background), 0).astype(np.float32)
 
 
@@ -204,7 +287,7 @@ def degrade(
 
     Parameters
     ----------
-    light : np.ndarray, shape (scale * y, scale * x)
+    light : np.ndarray, shape (..., scale * y, scale * x)
         Expected light; 1 receives `camera.photons` a source pixel.
     scale : int
         Truth pixels a source pixel, along each axis.
@@ -226,7 +309,9 @@ def degrade(
     """
     seen = light
     if blur_sigma:
-        seen = ndimage.gaussian_filter(light, blur_sigma * scale, mode="reflect", truncate=5)
+        seen = ndimage.gaussian_filter(
+            light, blur_sigma * scale, mode="reflect", truncate=5, axes=(-2, -1)
+        )
     coarse = area_mean(seen, scale)
     return Pair(
         source=expose(coarse, camera, rng),

@@ -15,6 +15,7 @@ from napari_superres.training import structures
 from napari_superres.training.drawing import (
     blobs,
     cell_walls,
+    choose,
     power_noise,
     smooth_noise,
     soft_edge,
@@ -27,6 +28,8 @@ from napari_superres.training.drawing import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PHASE = {"rods": 0.6, "cells": 0.4}
+
 
 def tissue(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.ndarray:
     """Return a stained section in transmitted light, by the law of Beer and Lambert."""
@@ -38,13 +41,15 @@ def tissue(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.
     return np.asarray(np.exp(-rng.uniform(0.3, 1.2) * stain * lumen), dtype=np.float32)
 
 
-def phase_contrast(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.ndarray:
+def phase_contrast(
+    shape: tuple[int, int], rng: np.random.Generator, size: float, style: str | None = None
+) -> np.ndarray:
     """Return rods or cells in phase contrast, halos and shade-off included.
 
     The phase ring is applied where it lies, in the back focal plane: light that the specimen
     scattered little passes it, loses a quarter of a wave and most of its strength.
     """
-    if rng.random() < 0.6:
+    if choose(rng, style, _PHASE) == "rods":
         thickness = structures.capsules(shape, rng, size)
     else:
         thickness = np.zeros(shape, np.float32)
@@ -159,7 +164,7 @@ def lines(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.n
     return stretched(image)
 
 
-STRUCTURES: dict[str, Callable[[tuple[int, int], np.random.Generator, float], np.ndarray]] = {
+STRUCTURES: dict[str, Callable[..., np.ndarray]] = {
     "filaments": structures.filaments,
     "nuclei": structures.nuclei,
     "puncta": structures.puncta,
@@ -175,3 +180,50 @@ STRUCTURES: dict[str, Callable[[tuple[int, int], np.random.Generator, float], np
     "fragments": fragments,
     "lines": lines,
 }
+
+STYLES: dict[str, tuple[str, ...]] = {
+    "filaments": tuple(structures.FILAMENTS),
+    "nuclei": tuple(structures.NUCLEI),
+    "mitochondria": tuple(structures.MITOCHONDRIA),
+    "rods": tuple(structures.RODS),
+    "phase-contrast": tuple(_PHASE),
+}
+"""Of the kinds that come in several, which one can ask for."""
+
+CELLS = "cells"
+"""Not a structure: a culture in two channels, nuclei and filaments, see `volume`."""
+
+ANY = "any"
+"""Not a structure: kind, optics and camera by chance, as in the training's stream."""
+
+
+def draw_structure(
+    kind: str,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    size: float,
+    style: str | None = None,
+) -> np.ndarray:
+    """Return a specimen of a kind and, where that has several, of a style.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `STRUCTURES`.
+    shape : tuple of int
+        Canvas in pixels, (y, x).
+    rng : np.random.Generator
+        Source of all randomness.
+    size : float
+        Scale of the finest detail, in pixels.
+    style : str or None
+        One of the kind's `STYLES`; None leaves it to chance.
+
+    Returns
+    -------
+    np.ndarray, shape (y, x), float32
+        Light before any optics.
+    """
+    if style is None:
+        return STRUCTURES[kind](shape, rng, size)
+    return STRUCTURES[kind](shape, rng, size, style)

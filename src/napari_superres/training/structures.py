@@ -2,7 +2,8 @@
 
 Each function takes a canvas shape, a generator and `size`, the scale of its finest detail in
 pixels, and returns light per pixel (float32, not negative, bright parts about 1) before any
-optics. `STRUCTURES` in `specimens` names them all.
+optics. Those that come in several styles take the style too; None leaves it to chance.
+`STRUCTURES` and `STYLES` in `specimens` name them all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from scipy import ndimage
 from napari_superres.training.drawing import (
     blobs,
     cell_walls,
+    choose,
     power_noise,
     smooth_noise,
     soft_edge,
@@ -22,8 +24,16 @@ from napari_superres.training.drawing import (
     walks,
 )
 
+# How often each style is drawn.
+FILAMENTS = {"periodic": 0.25, "sparse": 0.25, "even": 0.5}
+NUCLEI = {"rim": 0.4, "plain": 0.6}
+MITOCHONDRIA = {"hollow": 0.4, "folded": 0.3, "filled": 0.3}
+RODS = {"envelope": 0.4, "filled": 0.6}
 
-def filaments(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.ndarray:
+
+def filaments(
+    shape: tuple[int, int], rng: np.random.Generator, size: float, style: str | None = None
+) -> np.ndarray:
     """Return thin stiff fibres, such as microtubules, some of them labelled periodically."""
     area = shape[0] * shape[1] / 256**2
     count = max(2, int(rng.integers(4, 70) * area / size))
@@ -31,11 +41,11 @@ def filaments(shape: tuple[int, int], rng: np.random.Generator, size: float) -> 
     persistence = float(np.exp(rng.uniform(np.log(20), np.log(600)))) * size
     y, x = walks(shape, rng, count=count, length=length, persistence=persistence)
     light = np.repeat(rng.lognormal(0, 0.4, (count, 1)), length, axis=1)
-    style = rng.random()
-    if style < 0.25:  # a ring of label every few pixels, as spectrin along an axon
+    style = choose(rng, style, FILAMENTS)
+    if style == "periodic":  # a ring of label every few pixels, as spectrin along an axon
         period = rng.uniform(2.5, 8.0) * size
         light = light * (1 + np.cos(np.arange(length) * 0.5 * 2 * np.pi / period))
-    elif style < 0.5:  # label attached here and there
+    elif style == "sparse":  # label attached here and there
         light = light * (rng.random((count, length)) < rng.uniform(0.1, 0.6))
     image = splat(shape, y.ravel(), x.ravel(), light.ravel())
     if rng.random() < 0.5:
@@ -43,7 +53,9 @@ def filaments(shape: tuple[int, int], rng: np.random.Generator, size: float) -> 
     return stretched(image, 0, 99.8)
 
 
-def nuclei(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.ndarray:
+def nuclei(
+    shape: tuple[int, int], rng: np.random.Generator, size: float, style: str | None = None
+) -> np.ndarray:
     """Return cell nuclei with chromatin texture, bright spots, dark nucleoli and often a rim."""
     largest = float(rng.uniform(10, 45)) * size
     count = int(np.clip(shape[0] * shape[1] / largest**2 * rng.uniform(0.15, 0.6), 2, 250))
@@ -53,7 +65,7 @@ def nuclei(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.
     spots = np.maximum(smooth_noise(shape, rng, rng.uniform(1.0, 2.5) * size) - 1.6, 0)
     holes = soft_edge(2.0 - smooth_noise(shape, rng, rng.uniform(2, 4) * size), 0.15)
     inside = np.maximum(texture, 0.1) * holes + rng.uniform(0, 1.5) * spots
-    rim = rng.uniform(0.3, 2.0) if rng.random() < 0.4 else 0.0
+    rim = rng.uniform(0.3, 2.0) if choose(rng, style, NUCLEI) == "rim" else 0.0
     rim_width = rng.uniform(0.6, 1.5) * size
     image = np.zeros(shape, np.float32)
     for window, depth in blobs(
@@ -91,7 +103,9 @@ def membranes(shape: tuple[int, int], rng: np.random.Generator, size: float) -> 
     return stretched(np.exp(-((wall / width) ** 2)) * uneven + cytoplasm * np.maximum(grain, 0))
 
 
-def mitochondria(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.ndarray:
+def mitochondria(
+    shape: tuple[int, int], rng: np.random.Generator, size: float, style: str | None = None
+) -> np.ndarray:
     """Return worm-like tubes, filled or hollow, the filled ones sometimes with inner folds."""
     area = shape[0] * shape[1] / 256**2
     radius = float(rng.uniform(1.5, 5.0)) * size
@@ -100,11 +114,11 @@ def mitochondria(shape: tuple[int, int], rng: np.random.Generator, size: float) 
     y, x = walks(shape, rng, count=count, length=length, persistence=rng.uniform(6, 40) * radius)
     lines = np.minimum(splat(shape, y.ravel(), x.ravel(), 1.0), 1.0)
     tube = thickened(lines, radius)
-    style = rng.random()
-    if style < 0.4:  # label in the outer membrane
+    style = choose(rng, style, MITOCHONDRIA)
+    if style == "hollow":  # label in the outer membrane
         core = thickened(lines, radius * rng.uniform(0.45, 0.65))
         tube = np.maximum(tube - rng.uniform(0.6, 0.95) * core * tube, 0)
-    elif style < 0.7:
+    elif style == "folded":
         folds = smooth_noise(shape, rng, rng.uniform(0.7, 1.3) * size)
         tube = tube * np.maximum(1 + rng.uniform(0.2, 0.6) * folds, 0.05)
     brightness = np.exp(0.4 * smooth_noise(shape, rng, 4 * radius))
@@ -122,11 +136,13 @@ def reticulum(shape: tuple[int, int], rng: np.random.Generator, size: float) -> 
     return stretched(np.maximum(tubes, sheets) * extent)
 
 
-def rods(shape: tuple[int, int], rng: np.random.Generator, size: float) -> np.ndarray:
+def rods(
+    shape: tuple[int, int], rng: np.random.Generator, size: float, style: str | None = None
+) -> np.ndarray:
     """Return rod-shaped bacteria, filled or with bright envelopes."""
     thickness = capsules(shape, rng, size)
     radius = max(float(thickness.max()), 1e-6)
-    if rng.random() < 0.4:
+    if choose(rng, style, RODS) == "envelope":
         image = np.exp(-((thickness / (0.35 * radius)) ** 2)) * (thickness > 0)
     else:
         image = np.sqrt(np.clip(thickness / radius, 0, 1))

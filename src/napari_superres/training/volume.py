@@ -1,4 +1,4 @@
-"""A small cell culture in three dimensions, imaged plane by plane.
+"""Specimens in three dimensions, imaged plane by plane: layers of any kind, and a cell culture.
 
 Every plane of the stack sees the whole volume: each layer of it is blurred by the PSF of its
 distance from the focus, so planes differ as those of a real focal series do.
@@ -14,12 +14,18 @@ from scipy import fft, ndimage
 from napari_superres.training.camera import Camera, expose
 from napari_superres.training.drawing import blobs, power_noise, smooth_noise, soft_edge, walks
 from napari_superres.training.optics import Optics, transfer
+from napari_superres.training.specimens import draw_structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_superres.training.simulate import Scene
+
 _PSF_SIZE = 65
 _MARGIN = 16
+# Thickness of a layer of a specimen in micrometres: about that of a nucleus' chromatin domains, a
+# mitochondrion or a bundle of fibres.
+_LAYER = 1.0
 
 
 def cell_stack(
@@ -54,19 +60,87 @@ def cell_stack(
         Grey levels.
     """
     rng = np.random.default_rng(seed)
-    canvas = (shape[0], shape[1] + 2 * _MARGIN, shape[2] + 2 * _MARGIN)
+    light = draw_cells(shape, rng, step=step, optics=optics, cells=cells)
+    return np.stack(
+        [expose(seen, camera, rng) for seen, camera in zip(light, cameras, strict=True)]
+    )
+
+
+def draw_cells(
+    shape: tuple[int, int, int],
+    rng: np.random.Generator,
+    *,
+    step: float,
+    optics: Sequence[Optics],
+    cells: int,
+) -> np.ndarray:
+    """Return the expected light of `cell_stack`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Planes, rows and columns.
+    rng : np.random.Generator
+        Source of all randomness.
+    step : float
+        Distance between planes in micrometres.
+    optics : sequence of Optics, length 2
+        Of the nuclei's and of the filaments' channel.
+    cells : int
+        How many cells to try to place without overlap.
+
+    Returns
+    -------
+    np.ndarray, shape (2, z, y, x), float32
+        Not negative; bright parts are about 1.
+    """
+    margin = max(_MARGIN, (_PSF_SIZE - min(shape[1:])) // 2 + 1)
+    canvas = (shape[0], shape[1] + 2 * margin, shape[2] + 2 * margin)
     radius = 0.5 * np.sqrt(shape[1] * shape[2] / max(cells, 1))
     placed = blobs(
         canvas[1:], rng, count=8 * cells, radius=(0.5 * radius, 0.7 * radius), apart=True
     )
     volumes = (_nuclei(canvas, placed, rng), _filaments(canvas, placed, rng))
-    inner = (slice(None), slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
+    inner = (slice(None), slice(margin, -margin), slice(margin, -margin))
     channels = []
-    for volume, through, camera in zip(volumes, optics, cameras, strict=True):
+    for volume, through in zip(volumes, optics, strict=True):
         seen = image_volume(volume, through, step)[inner]
-        seen = seen / max(float(np.percentile(seen, 99.8)), 1e-6) + 0.01
-        channels.append(expose(seen, camera, rng))
+        channels.append(seen / max(float(np.percentile(seen, 99.8)), 1e-6) + 0.01)
     return np.stack(channels)
+
+
+def draw_layers(
+    scene: Scene, shape: tuple[int, int, int], rng: np.random.Generator, step: float
+) -> np.ndarray:
+    """Return a specimen of any kind as layers that fade into each other along z.
+
+    Parameters
+    ----------
+    scene : Scene
+        Kind, style and size of detail.
+    shape : tuple of int
+        Planes, rows and columns.
+    rng : np.random.Generator
+        Source of all randomness.
+    step : float
+        Distance between planes in micrometres.
+
+    Returns
+    -------
+    np.ndarray, shape (z, y, x), float32
+        Light before any optics.
+    """
+    depth, *plane = shape
+    canvas = (plane[0], plane[1])
+    height = np.arange(depth) * step
+    middles = np.arange(0, height[-1] + _LAYER, _LAYER)
+    volume = np.zeros(shape, np.float32)
+    for middle in middles:
+        layer = draw_structure(scene.kind, canvas, rng, scene.size, scene.style)
+        shares = np.maximum(1 - np.abs(height - middle) / _LAYER, 0)
+        for z in np.flatnonzero(shares):
+            volume[z] += np.float32(shares[z]) * layer
+    return volume
 
 
 def image_volume(volume: np.ndarray, optics: Optics, step: float) -> np.ndarray:
