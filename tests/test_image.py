@@ -73,7 +73,7 @@ def test_transposing_moves_every_value_with_its_axis() -> None:
     assert turned.pixel_size == (0.1, 0.2, 3.0)
     assert turned.units == (None, None, "micrometer")
     assert turned.shape == (12, 8, 3)
-    with pytest.raises(AxesError, match="letters differ"):
+    with pytest.raises(AxesError, match="Use the same letters"):
         image.transposed("tyx")
 
 

@@ -100,6 +100,9 @@ def test_patience_ends(server: Server, library: str) -> None:
     with pytest.raises(UnreadableError, match="in 3 attempts"):
         sync(store.get("zarr.json", default_buffer_prototype()))
     assert server.asked["a.ome.zarr/zarr.json"] == 3
+    with pytest.raises(UnreadableError, match="in 5 attempts") as caught:
+        open_image(f"{server.url}/a.ome.zarr")
+    assert "permissions" not in str(caught.value), "the network is at fault"
 
 
 def test_a_missing_chunk_is_the_fill_value(server: Server, library: str) -> None:

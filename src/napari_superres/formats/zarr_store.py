@@ -14,7 +14,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from napari_superres.errors import InputError, UnreadableError
+from napari_superres.errors import InputError, SuperresError, UnreadableError
 from napari_superres.formats.advice import ACCESS, METADATA
 from napari_superres.formats.remote import identity as remote_identity
 from napari_superres.formats.remote import is_url, open_store
@@ -99,6 +99,8 @@ def read_text(root: str, key: str) -> str | None:
     try:
         data = sync(store_at(root).get(key, default_buffer_prototype()))
         return None if data is None else data.to_bytes().decode()
+    except SuperresError:  # whoever is patient with a network has said what is wrong
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"'{join(root, key)}' cannot be read: {error}.", ACCESS) from error
 
