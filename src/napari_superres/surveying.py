@@ -6,8 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import dask
 import numpy as np
+from dask.local import get_sync
 
 from napari_superres.errors import InputError
 from napari_superres.models.camera_noise import Noise, measure_noise
@@ -153,7 +153,7 @@ def read_window(image: Image, window: dict[str, slice], channel: int) -> np.ndar
     """
     index = {**window, "c": slice(channel, channel + 1), "s": slice(0, 3)}
     part = image.data[tuple(index[a] for a in image.axes)]
-    with dask.config.set(scheduler="synchronous"):
-        values = np.asarray(part.compute(), dtype=np.float64)
+    # The function itself: by its name, dask would first import all of distributed.
+    values = np.asarray(part.compute(scheduler=get_sync), dtype=np.float64)
     values = np.moveaxis(values, (image.axes.index("y"), image.axes.index("x")), (-2, -1))
     return values.reshape(-1, *values.shape[-2:])
