@@ -158,7 +158,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
 
     def full(parts: Any, name: Path, scratch: Path) -> None:
         written.append(name)
-        if len(written) > 25:
+        if len([w for w in written if w.suffix != ".json"]) > 25:
             (scratch / "half").write_bytes(parts[0][:9])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         place(parts, name, scratch)

@@ -20,7 +20,12 @@ WISHES = [
     click.option("-m", "--model", help="Name ('superres models list') or file of weights."),
     click.option("-s", "--scale", type=int, help="Scale factor, such as 2 or 4."),
     click.option("--rgb", is_flag=True, help="Axis c holds red, green and blue of one picture."),
-    click.option("--labels", is_flag=True, help="IN is a mask or labels: repeat, mix nothing."),
+    click.option(
+        "--labels",
+        is_flag=True,
+        help="Take along the labels beside an OME-Zarr image. A file of another kind is itself a "
+        "mask or labels: repeat, mix nothing.",
+    ),
     click.option("--channels", help="Names or indices, such as 0,DAPI."),
     click.option("--planes", help="Such as z=0:10,t=3."),
     click.option("--region", help="y0:y1,x0:x1 in source pixels."),
@@ -43,7 +48,12 @@ WISHES = [
     click.option("--seed", type=int, default=0, show_default=True, help="For random models."),
     click.option("--samples", type=int, default=1, help="Results to draw and average."),
     click.option("--uncertainty", is_flag=True, help="Write the spread too, as OUT_spread."),
-    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="cpu, cuda, cuda:1, mps; cuda:0,cuda:1 for several.",
+    ),
     click.option("--precision", default="auto", show_default=True, help="float32, float16, ..."),
     click.option("--batch", type=int, help="Tiles in each call of the network."),
     click.option(
@@ -66,6 +76,16 @@ WRITING = [
     ),
 ]
 """How a result is computed and written: keywords of `run`."""
+
+PLACE = [
+    click.option(
+        "--cluster",
+        metavar="KIND:N",
+        help="Compute in local:N processes, or in N jobs of a queue: slurm:N, pbs:N, ...",
+    ),
+    click.option("--scheduler", metavar="ADDRESS", help="Compute on a dask scheduler's workers."),
+]
+"""Where blocks are computed: arguments of `choose_workers`."""
 
 TALKING = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),

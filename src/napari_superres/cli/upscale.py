@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from napari_superres.cli import parsing
 from napari_superres.cli.console import progress_bar, talk
-from napari_superres.cli.options import OPENING, TALKING, WISHES, WORKERS, WRITING, with_options
+from napari_superres.cli.opening import opened
+from napari_superres.cli.options import (
+    OPENING,
+    PLACE,
+    TALKING,
+    WISHES,
+    WORKERS,
+    WRITING,
+    with_options,
+)
 from napari_superres.errors import WeightsError
-from napari_superres.formats.suffixes import split_suffix
+from napari_superres.formats.suffixes import spread_path
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -27,7 +34,12 @@ SCHEMA = 1
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="[OUT]", required=False)
-@with_options(OPENING, WISHES, WRITING)
+@with_options(OPENING, WISHES, WRITING, PLACE)
+@click.option(
+    "--part",
+    metavar="I/N",
+    help="Compute one of N shares of the blocks, as a job array does; 'finish' names the result.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @with_options(TALKING)
 def upscale(
@@ -40,6 +52,9 @@ def upscale(
     as_json: bool,
     quiet: bool,
     workers: int | None,
+    cluster: str | None,
+    scheduler: str | None,
+    part: str | None,
     **wishes: Any,
 ) -> None:
     """Make IN finer and write OUT.
@@ -52,29 +67,42 @@ def upscale(
     superres upscale cells.ome.tif
     superres upscale cells.ome.tif finer.ome.tif --scale 4 --channels DAPI
     superres upscale stack.tif --axes zyx -m realesr-general-x4v3 --denoise 0.5
+    superres upscale volume.ome.zarr --cluster local:4
+    superres upscale volume.ome.zarr --device cuda:0,cuda:1
+    superres upscale volume.ome.zarr --part 3/64
     """  # noqa: D301, click wants the character
-    from napari_superres.job import run
+    from napari_superres.job import choose_workers, run
 
+    wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
     begin = time.monotonic()
-    image, result, spread = _prepare(source, wishes)
+    image, result, spread, labels, notes = opened(source, wishes)
     target = output or str(default_output(source, result.plan.scale))
     if dry_run:
         _print_plan(image, result, workers, as_json=as_json)
         return
     if not quiet:
-        for warning in image.warnings:
-            talk(f"Note: {warning}")
+        for note in notes:
+            talk(f"Note: {note}")
         talk(f"{result.plan.spec.name}: {source} -> {target}")
-    parts = {target: result} if spread is None else {target: result, spread_path(target): spread}
-    # All are checked before the first one is computed.
-    runs = [
-        run(part, path, overwrite=overwrite, workers=workers, ome_zarr=ome_zarr)
-        for path, part in parts.items()
-    ]
-    for steps in runs:
-        with progress_bar(quiet=quiet) as show:
-            for step in steps:
-                show(step)
+    results = {target: result} if spread is None else {target: result, spread_path(target): spread}
+    keywords: dict[str, Any] = {"overwrite": overwrite, "ome_zarr": ome_zarr, "part": part}
+    with place.executor(result.plan) as executor:
+        # All are checked before the first one is computed.
+        runs = [
+            run(
+                own,
+                path,
+                executor=executor,
+                workers=workers,
+                labels=labels if own is result else {},
+                **keywords,
+            )
+            for path, own in results.items()
+        ]
+        for steps in runs:
+            with progress_bar(quiet=quiet) as show:
+                for step in steps:
+                    show(step)
     seconds = time.monotonic() - begin
     if as_json:
         report = {
@@ -83,13 +111,15 @@ def upscale(
             "output": target,
             "plan": result.plan.record(),
             "seconds": round(seconds, 3),
-            "warnings": list(image.warnings),
+            "warnings": list(notes),
         }
         if spread is not None:
             report["spread"] = spread_path(target)
         click.echo(json.dumps(report))
+    elif not quiet and step.elsewhere:
+        talk(f"Part {part} is done in {seconds:.1f} s; {step.elsewhere} other parts are not yet.")
     elif not quiet:
-        talk(f"Done in {seconds:.1f} s: {' and '.join(parts)}")
+        talk(f"Done in {seconds:.1f} s: {' and '.join(results)}")
 
 
 @click.command()
@@ -101,7 +131,7 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
 
     The time is measured on one tile, if the model's weights are on this computer.
     """
-    image, result, _ = _prepare(source, wishes)
+    image, result, *_ = opened(source, wishes)
     _print_plan(image, result, workers, as_json=as_json)
 
 
@@ -115,41 +145,6 @@ def default_output(source: str, scale: int) -> Path:
             stem = stem[: -len(ending)]
             break
     return folder / f"{stem}_x{scale}.ome.zarr"
-
-
-def spread_path(target: str) -> str:
-    """Return where the spread of a result goes: beside it, as floats, which PNG cannot hold."""
-    stem, suffix = split_suffix(target)
-    suffix = ".ome.tif" if suffix == ".png" else suffix
-    return str(Path(target).with_name(f"{stem}_spread{suffix}"))
-
-
-def _prepare(source: str, wishes: dict[str, Any]) -> tuple[Image, Any, Any]:
-    """Open the source and return it with its lazy result and, where it is wanted, its spread."""
-    from napari_superres.arrays import as_image
-    from napari_superres.formats import read
-    from napari_superres.upscaling import upscale as upscaled
-
-    opening = {key: wishes.pop(key) for key in ("axes", "series", "level")}
-    rgb, labels = wishes.pop("rgb"), wishes.pop("labels")
-    image = read(source, **opening)
-    if rgb:
-        image = as_image(image, image.axes, rgb=True)
-    if labels:
-        image = replace(image, is_labels=True)
-        wishes["model"] = wishes["model"] or "nearest"
-    keywords = {
-        **wishes,
-        "channels": parsing.channels(wishes["channels"]),
-        "planes": parsing.planes(wishes["planes"]),
-        "region": parsing.region(wishes["region"]),
-        "limits": parsing.limits(wishes["limits"], image),
-        "denoise": parsing.denoise(wishes["denoise"]),
-        "tile": parsing.whole_pair(wishes["tile"]),
-        "options": parsing.options(wishes["options"]),
-    }
-    found = upscaled(image, **keywords)
-    return image, *(found if keywords["uncertainty"] else (found, None))
 
 
 def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ machines, and the bytes are the same. Locally a result grows under ``OUT.part``:
     OUT.part/
         lock             who is at work; refreshed all the time
         manifest.jsonl   what is being made, and a line for each block that is done
+        lock.3-of-64, manifest.3-of-64.jsonl   the same for a part of a job
         image.zarr/      the blocks
         scratch/         files that are not yet written to their end
         old              the result that is being replaced, for the blink of an eye
@@ -16,5 +17,6 @@ and takes its name when its metadata, written last, is complete.
 
 from napari_superres.job.progress import Progress
 from napari_superres.job.running import run, write
+from napari_superres.job.workers import Workers, choose_workers
 
-__all__ = ["Progress", "run", "write"]
+__all__ = ["Progress", "Workers", "choose_workers", "run", "write"]

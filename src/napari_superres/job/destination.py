@@ -70,8 +70,24 @@ class Destination:
 
     @property
     def manifest(self) -> Path:
-        """The list of finished blocks."""
+        """What is being made, and the list of finished blocks."""
         return self.part / "manifest.jsonl"
+
+    def lock_of(self, name: str) -> Path:
+        """Return the file that says who is at work on a part of the blocks."""
+        return self.part / f"lock.{name}"
+
+    def manifest_of(self, name: str) -> Path:
+        """Return the list of the blocks that were finished as a part of a job."""
+        return self.part / f"manifest.{name}.jsonl"
+
+    def part_locks(self) -> list[Path]:
+        """Return the locks of all parts that were ever begun."""
+        return sorted(self.part.glob("lock.*"))
+
+    def part_manifests(self) -> list[Path]:
+        """Return the lists of all parts."""
+        return sorted(self.part.glob("manifest.*.jsonl"))
 
     @property
     def scratch(self) -> Path:
@@ -87,6 +103,14 @@ class Destination:
     def old(self) -> Path:
         """Where an older result stands aside while the new one takes its name."""
         return self.part / "old"
+
+    def labels(self, name: str) -> Destination:
+        """Return where a label image goes that lies in the result's folder."""
+        return Destination(self.root / "labels" / name, "zarr")
+
+    def is_finished(self) -> bool:
+        """Return whether the result is there: nothing carries its name before it is complete."""
+        return os.path.lexists(self.path)
 
 
 def destination(path: str | os.PathLike[str]) -> Destination:
@@ -141,12 +165,22 @@ def check_destination(target: Destination, image: Image, *, overwrite: bool) -> 
                 )
     if not folder.is_dir():
         raise OutputError(f"There is no folder '{folder}' for '{path.name}'.", "Make it first.")
-    if os.path.lexists(path) and not overwrite:
-        raise OutputError(
-            f"'{path}' exists already.", "Choose another name, or allow it: overwrite=True."
-        )
+    check_free(target, overwrite=overwrite)
     if not os.access(folder, os.W_OK):
         raise OutputError(f"'{folder}' cannot be written: permission denied.", "Choose another.")
+
+
+def check_free(target: Destination, *, overwrite: bool) -> None:
+    """Refuse to replace a result, unless that is wanted.
+
+    Raises
+    ------
+    OutputError
+    """
+    if os.path.lexists(target.path) and not overwrite:
+        raise OutputError(
+            f"'{target.path}' exists already.", "Choose another name, or allow it: overwrite=True."
+        )
 
 
 def check_space(target: Destination, nbytes: int, there: int = 0) -> None:

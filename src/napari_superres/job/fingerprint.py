@@ -8,11 +8,15 @@ from napari_superres.formats.ome_zarr_attributes import plain
 from napari_superres.formats.ome_zarr_write import CODECS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Image
 
 
-def fingerprint(image: Image, layout: Layout) -> dict[str, Any]:
+def fingerprint(
+    image: Image, layout: Layout, labels: Mapping[str, Image] | None = None
+) -> dict[str, Any]:
     """Return everything that decides the bytes of the blocks, as JSON values.
 
     Names, units and times are not in it: they are written at the end, whatever run gets there.
@@ -21,6 +25,8 @@ def fingerprint(image: Image, layout: Layout) -> dict[str, Any]:
     ----------
     image : Image
     layout : Layout
+    labels : mapping of str to Image, optional
+        Label images that will lie in the result's folder.
 
     Returns
     -------
@@ -40,6 +46,9 @@ def fingerprint(image: Image, layout: Layout) -> dict[str, Any]:
         "place": list(image.translation),
         "pixels": image.data.name,
     }
+    if labels:
+        # Their layout follows from their pixels and that of the image.
+        found["labels"] = {name: fingerprint(own, layout) for name, own in labels.items()}
     result = plain(found)
     assert isinstance(result, dict)
     return result

@@ -17,7 +17,7 @@ from napari_superres.job.lock import Lock
 from napari_superres.job.manifest import is_committed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Image
@@ -27,7 +27,11 @@ LOOK_SECONDS = 0.25
 
 
 def finish(
-    target: Destination, layout: Layout, image: Image, note: Callable[[], None]
+    target: Destination,
+    layout: Layout,
+    image: Image,
+    note: Callable[[], None],
+    labels: Sequence[str] = (),
 ) -> Iterator[float]:
     """Write the metadata, make one file of the blocks if that is wanted, and give it its name.
 
@@ -38,13 +42,15 @@ def finish(
     image : Image
     note : callable
         Called when nothing but the name is missing.
+    labels : sequence of str
+        Names of the label images that have been written into its folder.
 
     Yields
     ------
     float
         Share of an export that is done.
     """
-    commit(target.root, layout, image)
+    commit(target.root, layout, image, target.scratch, labels)
     finished = target.root
     if target.kind != "zarr":
         yield from _exported(target, image)
@@ -91,20 +97,37 @@ def _export(target: Destination, image: Image, tick: Callable[[int, int], None])
 
 
 def clear(target: Destination) -> None:
-    """Empty the folder of the unfinished result, but for the lock, which is still held."""
+    """Empty the folder of the unfinished result, but for the locks, which may still be held."""
     # The list goes first: without it nothing takes what is left for something to go on with.
     remove(target.manifest)
     for entry in list(target.part.iterdir()):
-        if entry != target.lock:
+        if not _is_lock(entry.name):
             remove(entry)
 
 
 def dissolve(target: Destination) -> None:
     """Remove the folder of the unfinished result, once it is empty and the lock given up."""
+    windows = os.name == "nt"  # where an open file cannot be deleted
     with contextlib.suppress(OSError):  # somebody else may be about to use it
-        if os.listdir(target.part) == [target.lock.name]:
-            target.lock.unlink()
-            target.part.rmdir()
+        if not all(_is_lock(name) for name in os.listdir(target.part)):
+            return
+        with Lock(target.lock, target.path):
+            if not all(_is_lock(name) for name in os.listdir(target.part)):
+                return
+            if not windows:
+                _remove_locks(target)
+        if windows:
+            _remove_locks(target)
+
+
+def _remove_locks(target: Destination) -> None:
+    for lock in (*target.part_locks(), target.lock):
+        lock.unlink()
+    target.part.rmdir()
+
+
+def _is_lock(name: str) -> bool:
+    return name == "lock" or name.startswith("lock.")
 
 
 def sweep_leftover(target: Destination) -> None:

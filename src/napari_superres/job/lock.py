@@ -10,7 +10,10 @@ import tempfile
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from napari_superres.errors import OutputError
 
@@ -27,12 +30,53 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
 """A lock from another machine that has not been refreshed for so long belongs to nobody."""
 
+LOOK_SECONDS = 0.1
+"""How often somebody who waits for the lock tries again."""
+
 _FAR = 1 << 30
 """Windows locks bytes against reading too, so the byte lies where no record is."""
 
 
+class BusyError(OutputError):
+    """Somebody else holds a lock.
+
+    Parameters
+    ----------
+    message, hint : str
+    doing : str
+        What they say they are doing, or nothing.
+    """
+
+    def __init__(self, message: str, hint: str, doing: str) -> None:
+        super().__init__(message, hint)
+        self.doing = doing
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, as far as its file tells.
+
+    Parameters
+    ----------
+    host : str
+    process : int
+    since : str
+        Date and time.
+    doing : str
+        What they do with it; nothing where that is plain.
+    beat : float
+        Seconds since the last sign of life.
+    """
+
+    host: str
+    process: int
+    since: str
+    doing: str
+    beat: float
+
+
 class Lock:
-    """The right to write one result; a context manager.
+    """The right to write one result, or a part of one; a context manager.
 
     On one machine the operating system's own file lock decides: it is gone when its process is, by
     whatever death. Between machines, whose file locks may not see each other, a record in the file
@@ -44,44 +88,54 @@ class Lock:
         The lock file. Its folder is made if it is missing.
     what : Path
         The result, for messages.
+    wait : float
+        Seconds to wait for somebody who has it for a moment only: who has not said, by `note`, that
+        it will be for longer.
 
     Raises
     ------
-    OutputError
+    BusyError
         On entering, if somebody else is at work.
     """
 
-    def __init__(self, path: Path, what: Path) -> None:
+    def __init__(self, path: Path, what: Path, wait: float = 2.0) -> None:
         self.path = path
         self.what = what
+        self.wait = wait
         self.token = uuid.uuid4().hex
+        self._since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._file: Any = None
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._refresh, daemon=True, name="lock heartbeat")
 
     def __enter__(self) -> Lock:
-        while True:
-            self.path.parent.mkdir(exist_ok=True)
-            self._file = self.path.open("a+b")
-            if not _system_lock(self._file):
-                self._refuse(_read(self.path))
-            if _same_file(self._file, self.path):
-                break
-            self._file.close()  # its folder was finished and removed meanwhile
-        record = _read(self.path)
-        elsewhere = record.get("host") not in (None, socket.gethostname())
-        if elsewhere and _age(self.path) < STALE_SECONDS:
-            self._refuse(record)
+        deadline = time.monotonic() + self.wait
+        while not self._taken():
+            record = _read(self.path)
+            if record.get("doing") or time.monotonic() >= deadline:
+                raise self._busy(record)
+            time.sleep(LOOK_SECONDS)
+        self.note("")
+        self._beat.start()
+        return self
+
+    def note(self, doing: str) -> None:
+        """Say what the lock is used for, so that nobody waits for what takes long.
+
+        Parameters
+        ----------
+        doing : str
+            Nothing while it is only for a moment.
+        """
         self._write(
             {
                 "token": self.token,
                 "host": socket.gethostname(),
                 "process": os.getpid(),
-                "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+                "since": self._since,
+                "doing": doing,
             }
         )
-        self._beat.start()
-        return self
 
     def __exit__(
         self,
@@ -99,12 +153,28 @@ class Lock:
         """Return whether the lock is still ours: nobody has taken it for abandoned."""
         return _same_file(self._file, self.path) and holds(self.path, self.token)
 
-    def _refuse(self, record: dict[str, Any]) -> None:
-        self._file.close()
-        raise OutputError(
+    def _taken(self) -> bool:
+        """Take the lock if nobody has it."""
+        self.path.parent.mkdir(exist_ok=True)
+        self._file = self.path.open("a+b")
+        if not _system_lock(self._file):
+            self._file.close()
+            return False
+        if not _same_file(self._file, self.path):
+            self._file.close()  # its folder was finished and removed meanwhile
+            return self._taken()
+        elsewhere = _read(self.path).get("host") not in (None, socket.gethostname())
+        if elsewhere and _age(self.path) < STALE_SECONDS:
+            self._file.close()
+            return False
+        return True
+
+    def _busy(self, record: dict[str, Any]) -> BusyError:
+        return BusyError(
             f"'{self.what}' is being written already, by process {record.get('process', '?')} on "
             f"{record.get('host', 'another machine')} since {record.get('since', 'just now')}.",
             "Wait for it to end. If it was killed on another machine, wait a minute.",
+            str(record.get("doing", "")),
         )
 
     def _refresh(self) -> None:
@@ -123,7 +193,34 @@ class Lock:
 
 def holds(path: Path, token: str) -> bool:
     """Return whether the lock at a path carries a token. For workers on other machines."""
-    return bool(_read(path).get("token") == token)
+    return token_of(path) == token
+
+
+def holder(path: Path) -> Holder | None:
+    """Return who holds the lock at a path, without touching it; None if nobody does.
+
+    A process of this machine must exist; one of another machine must have given a sign of life.
+    """
+    record = _read(path)
+    try:
+        beat = max(0.0, time.time() - path.stat().st_mtime)
+        found = Holder(
+            host=str(record["host"]),
+            process=int(record["process"]),
+            since=str(record.get("since", "")),
+            doing=str(record.get("doing", "")),
+            beat=beat,
+        )
+    except (OSError, KeyError, TypeError, ValueError):  # gone, given up, or just being written
+        return None
+    if found.host == socket.gethostname():
+        return found if psutil.pid_exists(found.process) else None
+    return found if beat < STALE_SECONDS else None
+
+
+def token_of(path: Path) -> str:
+    """Return the token of whoever wrote the lock file at a path last."""
+    return str(_read(path).get("token", ""))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +25,12 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 4
 """Tasks handed to the executor for each worker: enough that none waits for the next one."""
+
+THREADS_ON_GPU = 3
+"""On a GPU one block is read while one is computed and one is written; the engine takes turns."""
+
+COUNT_SECONDS = 5.0
+"""How often the workers of a cluster are counted anew: they come and go."""
 
 LOOK_SECONDS = 0.25
 """How often the caller gets control, to show progress or to stop."""
@@ -57,8 +71,10 @@ class Pool:
 
     def __init__(self, executor: Executor | None, workers: int | None) -> None:
         self._own = executor is None
-        self.workers = workers or _workers(executor)
-        self.executor = executor or ThreadPoolExecutor(self.workers, "superres")
+        self._fixed = workers
+        self._counted = workers or _workers(executor)
+        self._count_at = time.monotonic() + COUNT_SECONDS
+        self.executor = executor or ThreadPoolExecutor(self._counted, "superres")
         self.shares_memory = isinstance(self.executor, ThreadPoolExecutor)
         self._stop = threading.Event()
         self._ticks: dict[int, float] = {}
@@ -83,6 +99,14 @@ class Pool:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
     @property
+    def workers(self) -> int:
+        """How many tasks run at a time."""
+        if self._fixed is None and not self._own and time.monotonic() >= self._count_at:
+            self._counted = _workers(self.executor)
+            self._count_at = time.monotonic() + COUNT_SECONDS
+        return self._counted
+
+    @property
     def under_way(self) -> float:
         """Work done inside the tasks that run now, in tasks."""
         return sum(self._ticks.copy().values())
@@ -98,6 +122,16 @@ class Pool:
             self._ticks[number] = done / max(total, 1)
 
         return listen
+
+    def ended_meanwhile(self) -> list[Outcome]:
+        """Return what has ended well since the last look, when nobody will look again."""
+        futures = [f for f in self._pending if f.done() and not f.cancelled()]
+        found = [(self._pending[future][1], future) for future in futures]
+        return [
+            Outcome(entry.task, entry.attempt, future.result())
+            for entry, future in found
+            if future.exception() is None
+        ]
 
     def run(
         self,
@@ -118,10 +152,9 @@ class Pool:
         """
         queue = iter(tasks)
         again: deque[Outcome] = deque()
-        window = IN_FLIGHT * self.workers
         number = 0
         while True:
-            while len(self._pending) < window:
+            while len(self._pending) < IN_FLIGHT * self.workers:
                 entry = again.popleft() if again else _next(queue)
                 if entry is None:
                     break
@@ -135,6 +168,8 @@ class Pool:
             for future in done:
                 own, entry = self._pending.pop(future)
                 self._ticks.pop(own, None)
+                if future.cancelled():
+                    raise BrokenExecutor("the scheduler of the workers is gone")
                 error = future.exception()
                 value = future.result() if error is None else None
                 outcome = Outcome(entry.task, entry.attempt, value, error)

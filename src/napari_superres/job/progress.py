@@ -15,9 +15,9 @@ class Progress:
     Parameters
     ----------
     done : int
-        Blocks that are finished, in this run or before.
+        Blocks that are finished, in this run or before; of a part of a job, its own.
     total : int
-        Blocks in all.
+        Blocks in all; of a part of a job, its own.
     kept : int
         Blocks of `done` that an earlier run had finished: leave them out of a speed.
     failed : int
@@ -27,6 +27,9 @@ class Progress:
     under_way : float
         Work done inside blocks that are not finished, in blocks. While checking or exporting: the
         share of that step that is behind us, from 0 to 1.
+    elsewhere : int
+        At the end of a part of a job: blocks of other parts that are not done. While there are any,
+        the result has no name yet.
     """
 
     done: int
@@ -35,6 +38,7 @@ class Progress:
     failed: int = 0
     step: Step = "computing"
     under_way: float = 0.0
+    elsewhere: int = 0
 
     @property
     def fraction(self) -> float:

@@ -13,21 +13,19 @@ from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job.destination import check_destination, check_space, destination
 from napari_superres.job.execution import Job
 from napari_superres.job.finish import sweep_leftover
-from napari_superres.job.pool import processors
+from napari_superres.job.parts import parse_part
+from napari_superres.job.pool import THREADS_ON_GPU, processors
 from napari_superres.resources import SHARE, check_memory, free_memory
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Executor
 
     from napari_superres.formats.ome_zarr_layout import Version
     from napari_superres.image import Image
     from napari_superres.job.destination import Destination
     from napari_superres.job.progress import Progress
-
-GPU_WORKERS = 3
-"""On a GPU one block is read while one is computed and one is written; the engine takes turns."""
 
 
 def write(
@@ -39,12 +37,14 @@ def write(
     progress: Callable[[Progress], object] | None = None,
     workers: int | None = None,
     ome_zarr: Version = "0.5",
+    part: str | None = None,
+    labels: Mapping[str, Image] | None = None,
 ) -> Path:
     """Compute an image and write it to a file; all of `run` in one call.
 
     Parameters
     ----------
-    image, path, overwrite, executor, workers, ome_zarr
+    image, path, overwrite, executor, workers, ome_zarr, part, labels
         As for `run`.
     progress : callable, optional
         Called with each `Progress`.
@@ -60,7 +60,14 @@ def write(
         As `run` does.
     """
     for step in run(
-        image, path, overwrite=overwrite, executor=executor, workers=workers, ome_zarr=ome_zarr
+        image,
+        path,
+        overwrite=overwrite,
+        executor=executor,
+        workers=workers,
+        ome_zarr=ome_zarr,
+        part=part,
+        labels=labels,
     ):
         if progress is not None:
             progress(step)
@@ -75,6 +82,8 @@ def run(
     executor: Executor | None = None,
     workers: int | None = None,
     ome_zarr: Version = "0.5",
+    part: str | None = None,
+    labels: Mapping[str, Image] | None = None,
 ) -> Iterator[Progress]:
     """Return an iterator that computes an image and writes it while it is iterated.
 
@@ -101,6 +110,13 @@ def run(
         for what the executor has.
     ome_zarr : {"0.5", "0.4"}
         0.4 for older readers: no shards, and no checksums inside the files.
+    part : str, optional
+        ``"3/64"`` computes the third of sixty-four shares of the blocks. The same call for each of
+        them, on machines with the same disk, at any time and in any order, makes the result. The
+        last part that is done gives it its name; ``"finish"`` does that alone, if all are done.
+    labels : mapping of str to Image, optional
+        Label images to write into the folder ``labels/`` of an OME-Zarr result, by name; see
+        `labelling.finer_labels`.
 
     Returns
     -------
@@ -121,15 +137,22 @@ def run(
         While iterating: whatever made the first blocks fail, if none succeeded.
     """
     target = destination(path)
+    share = None if part is None else parse_part(part)
     layout = layout_for(image, ome_zarr)
     _check_kind(image, target)
+    if labels and target.kind != "zarr":
+        raise SettingError(
+            f"'{target.path}' has no place for label images beside the image.",
+            "Write OME-Zarr, or leave --labels out.",
+        )
     sweep_leftover(target)
     check_destination(target, image, overwrite=overwrite)
     if not target.manifest.exists():
         check_space(target, layout.nbytes)
     if executor is None:
         workers = _fitting_workers(image, workers)
-    return Job(image, target, layout, overwrite).iterate(executor, workers)
+    job = Job(image, target, layout, overwrite=overwrite, part=share, labels=labels)
+    return job.iterate(executor, workers)
 
 
 def _fitting_workers(image: Image, workers: int | None) -> int:
@@ -145,7 +168,7 @@ def _fitting_workers(image: Image, workers: int | None) -> int:
         return workers or processors()
     if workers is None:
         fitting = int(SHARE * free_memory() / plan.task_bytes)
-        usual = processors() if plan.compute.device == "cpu" else GPU_WORKERS
+        usual = processors() if plan.compute.device == "cpu" else THREADS_ON_GPU
         workers = max(1, min(usual, fitting))
     check_memory(
         plan.task_bytes * workers,

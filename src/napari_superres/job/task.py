@@ -16,13 +16,14 @@ from napari_superres.errors import Cancelled, InputError, ResourceError
 from napari_superres.formats.ome_zarr_layout import stored_order
 from napari_superres.formats.ome_zarr_write import read_block, write_block
 from napari_superres.formats.pyramid import coarser
-from napari_superres.job.destination import explained
+from napari_superres.job.destination import explained, remove
 from napari_superres.job.lock import holds
 from napari_superres.job.manifest import Block, Sum
 from napari_superres.progress import on_tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Image
@@ -45,6 +46,8 @@ class Work:
         What is written.
     layout : Layout
     target : Destination
+    lock : Path
+        The file that says whose the blocks are.
     token : str
         Of the lock. A worker whose job has ended, or was taken over, finds another one and stops.
     """
@@ -52,7 +55,13 @@ class Work:
     image: Image
     layout: Layout
     target: Destination
+    lock: Path
     token: str
+
+    @property
+    def scratch(self) -> Path:
+        """Where files grow. Gone when another run takes over, so nobody writes into its result."""
+        return self.target.scratch / self.token
 
 
 class Packed(NamedTuple):
@@ -132,14 +141,24 @@ def compute(
         if level != levels[0]:
             pixels = coarser(pixels, nearest=layout.nearest)
         try:
-            sums.append(Sum(*write_block(root, layout, level, at, pixels, work.target.scratch)))
+            sums.append(Sum(*write_block(root, layout, level, at, pixels, work.scratch)))
         except OSError as error:
             raise explained(error, work.target.path) from error
     return sums
 
 
-def check(packed: Work | Packed, claims: Sequence[tuple[Block, list[Sum]]]) -> list[Block]:
-    """Return the blocks whose files are not what the manifest says of them."""
+def check(
+    packed: Work | Packed, claims: Sequence[tuple[Block, list[Sum]]], contents: bool = True
+) -> list[Block]:
+    """Return the blocks whose files are not what the manifest says of them.
+
+    Parameters
+    ----------
+    packed : Work or Packed
+    claims : sequence of (Block, list of Sum)
+    contents : bool
+        Whether files are read, or only their sizes looked at.
+    """
     work = unpack(packed)
     wrong = []
     for block, sums in claims:
@@ -149,13 +168,21 @@ def check(packed: Work | Packed, claims: Sequence[tuple[Block, list[Sum]]]) -> l
             try:
                 # The size first: it costs nothing, and tells most of what can be wrong.
                 size = sum((work.target.root / name).stat().st_size for name in names)
-                if size == claimed.size and _checksum(work, names) == claimed:
+                if size == claimed.size and (not contents or _checksum(work, names) == claimed):
                     continue
             except FileNotFoundError:
                 pass
             wrong.append(block)
             break
     return wrong
+
+
+def discard(work: Work, block: Block) -> None:
+    """Delete the files of a block, whatever is there of them."""
+    at = _place(work.layout, block)
+    for level in work.layout.owned(block.number):
+        for name in work.layout.files(level, at):
+            remove(work.target.root / name)
 
 
 def describe(layout: Layout, block: Block) -> str:
@@ -223,7 +250,7 @@ def _lock_watcher(work: Work) -> Callable[[int, int], None]:
         now = time.monotonic()
         if now - asked >= ASK_SECONDS:
             asked = now
-            if not holds(work.target.lock, work.token):
+            if not holds(work.lock, work.token):
                 raise Cancelled(f"The job of '{work.target.path}' has ended.")
 
     listen(0, 1)
