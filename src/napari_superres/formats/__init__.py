@@ -13,7 +13,7 @@ from napari_superres.formats.suffixes import READERS, split_suffix
 if TYPE_CHECKING:
     from napari_superres.image import Image
 
-__all__ = ["READERS", "MissingFileError", "read"]
+__all__ = ["READERS", "MissingFileError", "is_image_folder", "read"]
 
 _ZARR = READERS[".zarr"]
 
@@ -96,11 +96,16 @@ def _open(module: str, path: str, axes: str | None, series: int, level: int) -> 
     return image
 
 
+def is_image_folder(path: str) -> bool:
+    """Return whether a folder is a Zarr group or array, and not one that holds files."""
+    return any(name in ("zarr.json", ".zgroup", ".zarray", ".zattrs") for name in os.listdir(path))
+
+
 def _check_folder(path: str) -> None:
     """Refuse folders of pictures: how they belong together is not known."""
-    names = os.listdir(path)
-    if any(name in ("zarr.json", ".zgroup", ".zarray", ".zattrs") for name in names):
+    if is_image_folder(path):
         return
+    names = os.listdir(path)
     pictures = sum(name.lower().endswith((".tif", ".tiff", ".png", ".jpg")) for name in names)
     if pictures:
         raise InputError(

@@ -50,3 +50,17 @@ def split_suffix(path: str) -> tuple[str, str]:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)], suffix
     return name, ""
+
+
+def spread_path(path: str) -> str:
+    """Return where the spread of a result goes: beside it, as floats, which PNG cannot hold.
+
+    Parameters
+    ----------
+    path : str
+        Of the result; a file, a folder or a URL.
+    """
+    stem, suffix = split_suffix(path)
+    whole = path.rstrip("/\\")
+    folder = whole[: len(whole) - len(stem) - len(suffix)]
+    return f"{folder}{stem}_spread{'.ome.tif' if suffix == '.png' else suffix}"

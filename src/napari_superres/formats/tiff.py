@@ -76,6 +76,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
             "level": level,
             "size": index.size,
             "mtime_ns": index.mtime_ns,
+            **_other_files(index, found),
         },
         metadata=facts.metadata,
         history=facts.history,
@@ -100,6 +101,12 @@ def _chosen(index: TiffIndex, series: int, level: int) -> Series:
             f"Use level=0 to {len(found.levels) - 1}; 0 is the finest.",
         )
     return found
+
+
+def _other_files(index: TiffIndex, found: Series) -> dict[str, list[str]]:
+    """Return all files of a data set that has several, under ``files``."""
+    paths = {path for level in found.levels for path in level.paths}
+    return {"files": sorted(paths)} if paths != {index.path} else {}
 
 
 def _name(index: TiffIndex, series: int) -> str:

@@ -118,6 +118,11 @@ class ContiguousLevel:
     stored: np.dtype[Any]
     piece: tuple[int, int] = (1, 1)
 
+    @property
+    def paths(self) -> set[str]:
+        """The files that hold it."""
+        return {self.path}
+
     def window(self, files: OpenFiles, plane: int, ys: range, xs: range) -> np.ndarray:
         """Return a window of one plane, (y, x, sample)."""
         g = self.geometry
@@ -191,6 +196,11 @@ class SegmentedLevel:
     def piece(self) -> tuple[int, int]:
         """Rows and columns that are decoded at once."""
         return self.tile[1], self.tile[2]
+
+    @property
+    def paths(self) -> set[str]:
+        """The files that hold it."""
+        return {page.path for page in self.pages}
 
     def window(self, files: OpenFiles, plane: int, ys: range, xs: range) -> np.ndarray:
         """Return a window of one plane, (y, x, sample)."""

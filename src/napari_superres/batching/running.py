@@ -1,0 +1,162 @@
+"""One image after another, whatever happens to each of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_superres.batching.items import Item, Made, Step
+from napari_superres.batching.kept import is_finished
+from napari_superres.errors import (
+    Cancelled,
+    MissingDependencyError,
+    MissingReaderError,
+    SettingError,
+    SuperresError,
+    WeightsError,
+)
+from napari_superres.formats.remote import is_url
+from napari_superres.formats.suffixes import split_suffix, spread_path
+from napari_superres.job.running import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_superres.job.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".ome.zarr", ".ome.tif")
+"""Of results that say how they were made, so that they can be told from others later."""
+
+_FOR_ALL = (Cancelled, WeightsError, MissingDependencyError)
+"""What is wrong with one image here is wrong with all of them."""
+
+
+def run_batch(
+    images: dict[str, str],
+    folder: str | os.PathLike[str],
+    make: Callable[[str], Made],
+    *,
+    suffix: str = ".ome.zarr",
+    overwrite: bool = False,
+    ome_zarr: Literal["0.5", "0.4"] = "0.5",
+    **options: Any,
+) -> Iterator[Step]:
+    """Return an iterator that makes images finer one by one; close it to stop.
+
+    Parameters
+    ----------
+    images : dict of str to str
+        From `find_images`.
+    folder : path-like
+    make : callable
+        Takes a source and returns what `Made` says; what it raises is the reason why that image
+        fails.
+    suffix, overwrite, ome_zarr
+        As for `batch`.
+    **options
+        For `run`.
+
+    Yields
+    ------
+    Step
+    """
+    if suffix not in SUFFIXES:
+        raise SettingError(
+            f"Results of a batch cannot be '{suffix}' files, which do not say how they were made.",
+            f"Use {' or '.join(SUFFIXES)}.",
+        )
+    root = os.fspath(folder) if is_url(folder) else os.path.expanduser(folder)
+    taken: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for number, (source, below) in enumerate(images.items(), 1):
+        begin = time.monotonic()
+        item = Item(source)
+        try:
+            made = make(source)
+            item = _placed(item, made, os.path.join(root, below), suffix, taken, files)
+            if item.state == "waiting":
+                item = replace(item, state="kept")
+                for path, steps in _missing(made, item.output, overwrite, ome_zarr, options):
+                    log.info("writing '%s'", path)
+                    for step in steps:
+                        yield Step(number, len(images), replace(item, state="waiting"), step)
+                    item = replace(item, state="done")
+        # The other images are not to blame: the reason is listed.
+        except Exception as error:
+            item = replace(item, state="failed", reason=_reason(error, source))
+        yield Step(number, len(images), replace(item, seconds=time.monotonic() - begin))
+
+
+def _missing(
+    made: Made,
+    output: str,
+    overwrite: bool,
+    ome_zarr: Literal["0.5", "0.4"],
+    options: dict[str, Any],
+) -> Iterator[tuple[str, Iterator[Progress]]]:
+    """Yield the files of an image that are not there yet, and the jobs that write them."""
+    results = [(output, made.result, made.labels)]
+    if made.spread is not None:
+        results.append((spread_path(output), made.spread, {}))
+    for path, result, labels in results:
+        if overwrite or not is_finished(result, labels, path, ome_zarr):
+            keywords = {**options, "overwrite": overwrite, "ome_zarr": ome_zarr}
+            yield path, run(result, path, labels=labels, **keywords)
+
+
+def _reason(error: Exception, source: str) -> str:
+    """Return why one image failed; raise what would make all of them fail."""
+    if isinstance(error, _FOR_ALL) and not isinstance(error, MissingReaderError):
+        raise error
+    if isinstance(error, SuperresError):
+        return str(error)
+    log.error("'%s' failed", source, exc_info=error)
+    return f"This is a bug of ours: {type(error).__name__}: {error}"
+
+
+def _placed(
+    item: Item,
+    made: Made,
+    folder: str,
+    suffix: str,
+    taken: dict[str, str],
+    files: dict[str, str],
+) -> Item:
+    """Return an image's item with the place of its result.
+
+    Parameters
+    ----------
+    item : Item
+    made : Made
+    folder : str
+        Of the results; made if it is missing.
+    suffix : str
+    taken : dict
+        Places of results so far, and whose they are; grows.
+    files : dict
+        Files of data sets so far, and with which one they were read; grows.
+    """
+    item = replace(item, notes=made.notes)
+    source = made.image.source
+    own = [*map(str, source.get("files") or ()), str(source.get("path", item.source))]
+    if (other := files.get(own[-1])) is not None:
+        reason = f"It belongs to the data set that was read with '{other}'."
+        return replace(item, state="left out", reason=reason)
+    if len(own) > 1:
+        files.update(dict.fromkeys(own, item.source))
+    stem = split_suffix(item.source)[0]
+    scale = made.result.plan.scale if made.result.plan else 1
+    name = f"{stem}_x{scale}{suffix}"
+    output = f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
+    key = os.path.normcase(output)
+    if (other := taken.setdefault(key, item.source)) != item.source:
+        reason = f"Its result would have the name of that of '{other}'; make it by itself."
+        return replace(item, state="failed", reason=reason)
+    if not is_url(folder):
+        os.makedirs(folder, exist_ok=True)
+    return replace(item, output=output)
