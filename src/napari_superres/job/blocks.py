@@ -97,6 +97,7 @@ class Blocks:
         IncompleteError
             If some blocks failed.
         """
+        self.work.scratch.mkdir(exist_ok=True)
         packed = self.work if pool.shares_memory else pack(self.work)
         if self.kept:
             yield from self._checked(pool, packed, contents)

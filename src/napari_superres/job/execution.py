@@ -33,7 +33,7 @@ PATIENCE = 120.0
 """Seconds that a part of a job waits for another one that prepares."""
 
 COMPUTING, FINISHING = "computing", "finishing"
-"""What the main lock is held for, if it is for long."""
+"""What a lock is held for, if it is for long."""
 
 
 class Job:
@@ -133,6 +133,7 @@ class Job:
                 own.__enter__()
                 stack.callback(dissolve, target)
                 stack.push(own)
+                own.note(COMPUTING)
                 wanted = self._prepare(own)
             share = part.places(self.layout.tasks(0))
             manifest = stack.enter_context(closing(Manifest(path, self.layout, share)))

@@ -81,7 +81,7 @@ class Manifest:
         return sum(int(s[d, :, 0].sum()) for s, d in zip(self._sums, self._done, strict=True))
 
     def start(self, fingerprint: Mapping[str, Any], total: int) -> None:
-        """Begin a new list, in place of any other.
+        """Make a new list, in place of any other; `resume` opens it.
 
         Parameters
         ----------
@@ -95,7 +95,6 @@ class Manifest:
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, self.path)
-        self._open()
 
     def resume(self, others: Iterable[Path] = ()) -> None:
         """Take over what earlier runs have noted, and go on with this list.

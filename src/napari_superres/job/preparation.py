@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import OutputError
@@ -75,7 +75,7 @@ def prepare(
                     if path != lock.path:
                         others.enter_context(Lock(path, target.path))
             _begin(target, layout, wanted)
-    _make_scratch(target, lock)
+    _sweep_scratch(target)
     return wanted
 
 
@@ -107,15 +107,13 @@ def _begin(target: Destination, layout: Layout, wanted: dict[str, Any]) -> None:
     target.scratch.mkdir(exist_ok=True)
     create(unnamed, layout, target.scratch)
     unnamed.rename(target.root)
-    with closing(Manifest(target.manifest, layout)) as manifest:
-        manifest.start(wanted, layout.blocks)
+    Manifest(target.manifest, layout).start(wanted, layout.blocks)
 
 
-def _make_scratch(target: Destination, lock: Lock) -> None:
-    """Make a folder for half files, and sweep away those of runs that ended somehow."""
+def _sweep_scratch(target: Destination) -> None:
+    """Remove the half files of runs that ended somehow."""
     target.scratch.mkdir(exist_ok=True)
     alive = {token_of(path) for path in (target.lock, *target.part_locks())}
     for name in os.listdir(target.scratch):
         if name not in alive:
             remove(target.scratch / name)
-    (target.scratch / lock.token).mkdir(exist_ok=True)
