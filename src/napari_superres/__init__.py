@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_superres._version import __version__
 
 if TYPE_CHECKING:
+    from napari_superres.batching import batch
     from napari_superres.errors import (
         AxesError,
         Cancelled,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from napari_superres.upscaling import upscale
 
 _HOMES = {
+    "batching": ("batch",),
     "errors": (
         "AxesError",
         "Cancelled",
@@ -94,6 +96,7 @@ __all__ = [
     "UnreadableError",
     "WeightsError",
     "__version__",
+    "batch",
     "make_plan",
     "measure",
     "read",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_superres.batching.finding import find_images
 from napari_superres.batching.items import Item, Made, Step
-from napari_superres.batching.running import SUFFIXES, run_batch
+from napari_superres.batching.running import run_batch
 from napari_superres.formats import read
 from napari_superres.labelling import finer_labels
 from napari_superres.upscaling import upscale
@@ -15,9 +15,10 @@ from napari_superres.upscaling import upscale
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_superres.formats.ome_zarr_layout import Version
     from napari_superres.image import Image
 
-__all__ = ["SUFFIXES", "Item", "Made", "Step", "batch", "find_images", "run_batch"]
+__all__ = ["Item", "Made", "Step", "batch", "find_images", "run_batch"]
 
 
 def batch(
@@ -33,7 +34,7 @@ def batch(
     overwrite: bool = False,
     progress: Callable[[Step], object] | None = None,
     axes: str | None = None,
-    ome_zarr: Literal["0.5", "0.4"] = "0.5",
+    ome_zarr: Version = "0.5",
     workers: int | None = None,
     **wishes: Any,
 ) -> list[Item]:
@@ -91,9 +92,16 @@ def batch(
 
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     todo = find_images(given, folder, recursive=recursive)
-    options: dict[str, Any] = {"overwrite": overwrite, "ome_zarr": ome_zarr, "workers": workers}
     ended: dict[int, Item] = {}
-    for step in run_batch(todo, folder, make, suffix=suffix, **options):
+    for step in run_batch(
+        todo,
+        folder,
+        make,
+        suffix=suffix,
+        overwrite=overwrite,
+        ome_zarr=ome_zarr,
+        workers=workers,
+    ):
         ended[step.number] = step.item
         if progress is not None:
             progress(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import InputError, OutputError
 from napari_superres.formats import read
@@ -16,15 +16,14 @@ from napari_superres.job.manifest import differences
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_superres.formats.ome_zarr_layout import Version
     from napari_superres.image import Image
 
 _NAMED = 3
 """How many differing settings a reason names."""
 
 
-def is_finished(
-    result: Image, labels: Mapping[str, Image], path: str, ome_zarr: Literal["0.5", "0.4"]
-) -> bool:
+def is_finished(result: Image, labels: Mapping[str, Image], path: str, ome_zarr: Version) -> bool:
     """Return whether a result is there already: of the same pixels, with the same settings.
 
     Parameters
@@ -52,6 +51,11 @@ def is_finished(
         raise OutputError(
             f"'{path}' is there and cannot be read: {error}", "Move it away, or use --overwrite."
         ) from error
+    if not there.history:
+        raise OutputError(
+            f"'{path}' is there, and does not say that it was made by this program.",
+            "Move it away, or use --overwrite.",
+        )
     was, wanted = _making(there), _making(result)
     was["labels"], wanted["labels"] = list(label_names(there)), list(labels)
     if path.endswith(".zarr"):

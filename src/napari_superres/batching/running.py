@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_superres.batching.items import Item, Made, Step
 from napari_superres.batching.kept import is_finished
@@ -19,18 +19,18 @@ from napari_superres.errors import (
     WeightsError,
 )
 from napari_superres.formats.remote import is_url
-from napari_superres.formats.suffixes import split_suffix, spread_path
+from napari_superres.formats.suffixes import RECORDED, split_suffix, spread_path
 from napari_superres.job.running import run
+from napari_superres.job.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from napari_superres.formats.ome_zarr_layout import Version
+    from napari_superres.image import Image
     from napari_superres.job.progress import Progress
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".ome.zarr", ".ome.tif")
-"""Of results that say how they were made, so that they can be told from others later."""
 
 _FOR_ALL = (Cancelled, WeightsError, MissingDependencyError)
 """What is wrong with one image here is wrong with all of them."""
@@ -42,9 +42,10 @@ def run_batch(
     make: Callable[[str], Made],
     *,
     suffix: str = ".ome.zarr",
+    place: Workers | None = None,
     overwrite: bool = False,
-    ome_zarr: Literal["0.5", "0.4"] = "0.5",
-    **options: Any,
+    ome_zarr: Version = "0.5",
+    workers: int | None = None,
 ) -> Iterator[Step]:
     """Return an iterator that makes images finer one by one; close it to stop.
 
@@ -56,21 +57,23 @@ def run_batch(
     make : callable
         Takes a source and returns what `Made` says; what it raises is the reason why that image
         fails.
-    suffix, overwrite, ome_zarr
+    suffix, overwrite, ome_zarr, workers
         As for `batch`.
-    **options
-        For `run`.
+    place : Workers, optional
+        Where blocks are computed; threads of this process if None.
 
     Yields
     ------
     Step
     """
-    if suffix not in SUFFIXES:
+    if suffix not in RECORDED:
         raise SettingError(
             f"Results of a batch cannot be '{suffix}' files, which do not say how they were made.",
-            f"Use {' or '.join(SUFFIXES)}.",
+            f"Use {' or '.join(RECORDED)}.",
         )
     root = os.fspath(folder) if is_url(folder) else os.path.expanduser(folder)
+    place = place or Workers()
+    options = {"overwrite": overwrite, "ome_zarr": ome_zarr, "workers": workers}
     taken: dict[str, str] = {}
     files: dict[str, str] = {}
     for number, (source, below) in enumerate(images.items(), 1):
@@ -80,12 +83,10 @@ def run_batch(
             made = make(source)
             item = _placed(item, made, os.path.join(root, below), suffix, taken, files)
             if item.state == "waiting":
-                item = replace(item, state="kept")
-                for path, steps in _missing(made, item.output, overwrite, ome_zarr, options):
-                    log.info("writing '%s'", path)
-                    for step in steps:
-                        yield Step(number, len(images), replace(item, state="waiting"), step)
-                    item = replace(item, state="done")
+                missing = list(_missing(made, item.output, overwrite, ome_zarr))
+                for step in _written(missing, made.result.plan, place, options):
+                    yield Step(number, len(images), item, step)
+                item = replace(item, state="done" if missing else "kept")
         # The other images are not to blame: the reason is listed.
         except Exception as error:
             item = replace(item, state="failed", reason=_reason(error, source))
@@ -93,20 +94,27 @@ def run_batch(
 
 
 def _missing(
-    made: Made,
-    output: str,
-    overwrite: bool,
-    ome_zarr: Literal["0.5", "0.4"],
-    options: dict[str, Any],
-) -> Iterator[tuple[str, Iterator[Progress]]]:
-    """Yield the files of an image that are not there yet, and the jobs that write them."""
-    results = [(output, made.result, made.labels)]
+    made: Made, output: str, overwrite: bool, ome_zarr: Version
+) -> Iterator[tuple[str, Image, Mapping[str, Image]]]:
+    """Yield the files of an image that are not there yet: their place, pixels and labels."""
+    results: list[tuple[str, Image, Mapping[str, Image]]] = [(output, made.result, made.labels)]
     if made.spread is not None:
         results.append((spread_path(output), made.spread, {}))
     for path, result, labels in results:
         if overwrite or not is_finished(result, labels, path, ome_zarr):
-            keywords = {**options, "overwrite": overwrite, "ome_zarr": ome_zarr}
-            yield path, run(result, path, labels=labels, **keywords)
+            yield path, result, labels
+
+
+def _written(
+    missing: Sequence[tuple[str, Image, Mapping[str, Image]]],
+    plan: Any,
+    place: Workers,
+    options: dict[str, Any],
+) -> Iterator[Progress]:
+    if missing:
+        with place.executor(plan) as executor:
+            for path, result, labels in missing:
+                yield from run(result, path, labels=labels, executor=executor, **options)
 
 
 def _reason(error: Exception, source: str) -> str:

@@ -71,6 +71,79 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
 
 
 @contextmanager
+def batch_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
+    """Show the progress of many jobs while the context lasts: one line for all, one for one.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing. Nothing is shown either when stderr is not a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with each `Step` of a batch.
+    """
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+    with bar:
+        whole = bar.add_task("images", total=None)
+        one = bar.add_task("blocks", total=None)
+
+        def show(step: Any) -> None:
+            ended = step.item.state != "waiting"
+            bar.update(whole, completed=step.number - (not ended), total=step.total)
+            if step.progress is not None:
+                name = step.item.source.rstrip("/").rpartition("/")[2]
+                done, total = step.progress.done, step.progress.total
+                bar.update(one, description=name, completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def step_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """Show the progress of a training while the context lasts.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing. Nothing is shown either when stderr is not a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with the steps done, the steps in all, and a few words on how it stands.
+    """
+    console = Console(file=sys.stderr)
+    bar = Progress(
+        TextColumn("steps"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int, words: str) -> None:
+            bar.update(task, completed=done, total=total, description=words)
+
+        yield show
+
+
+@contextmanager
 def transfer_bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Show the progress of transfers while the context lasts.
 

@@ -29,6 +29,9 @@ READERS: dict[str, str] = {
 Modules are imported when a file needs them.
 """
 
+RECORDED = (".ome.zarr", ".ome.tif")
+"""Of results that say how they were made, so that they can be told from others later."""
+
 
 def split_suffix(path: str) -> tuple[str, str]:
     """Return a file's name without its folder and suffix, and the suffix in lower case.

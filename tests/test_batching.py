@@ -1,0 +1,222 @@
+"""Many images: what is finished stays, what fails is listed, and nothing stops the others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import tifffile
+
+import napari_superres as sr
+from napari_superres.batching import batch, find_images, run_batch
+from napari_superres.cli import _run
+from napari_superres.cli.batch import batch as batch_command
+from napari_superres.cli.upscale import upscale as upscale_command
+from napari_superres.errors import InputError, OutputError, UnknownModelError
+from tests.formats.tiff_files import write_multi_file_ome
+from tests.formats.zarr_files import make_image, ramp
+from tests.job.conftest import part_of, tree
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder as people have them: images, rubbish, something half-written, a subfolder."""
+    root = tmp_path / "in"
+    (root / "day 2").mkdir(parents=True)
+    for i, name in enumerate(("a.ome.tif", "day 2/c.ome.tif")):
+        pixels = np.full((2, 30, 34), 100 * (i + 1), np.uint16)
+        metadata = {"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(root / name, pixels, metadata=metadata, photometric="minisblack")
+    make_image(root / "b.ome.zarr", [ramp((2, 20, 24))], "zyx")
+    (root / "broken.tif").write_bytes(b"II*\0" + b"\xff" * 6)
+    tifffile.imwrite(root / "unnamed.tif", ramp((5, 20, 24)), metadata=None)
+    (root / "notes.txt").write_text("Monday: fed the cells")
+    (root / ".hidden.tif").write_bytes(b"")
+    (root / "z.ome.zarr.part").mkdir()
+    return root
+
+
+def test_a_folder_goes_through_and_what_fails_is_listed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broken file among a thousand, on a Friday evening."""
+    results = folder.with_name("out")
+    assert _run(["batch", str(folder), str(results), "-m", "lanczos"]) == 3
+    told = capsys.readouterr().err
+    assert "2 done, 2 failed" in told
+    assert f"Failed: {folder / 'broken.tif'}: " in told
+    assert f"Failed: {folder / 'unnamed.tif'}: " in told
+    assert "axes" in told, "the reason says what to do"
+    assert "2 of 4 images failed" in told
+    assert sorted(p.name for p in results.iterdir()) == ["a_x2.ome.zarr", "b_x2.ome.zarr"]
+    expected = sr.upscale(sr.read(folder / "a.ome.tif"), "lanczos", scale=2)
+    found = sr.read(results / "a_x2.ome.zarr")
+    np.testing.assert_array_equal(found.data, expected.data)
+    assert found.pixel_size[-1] == pytest.approx(0.1)
+
+
+def test_the_same_again_keeps_what_is_there_and_does_the_rest(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Monday: the same line from the shell's history, and the weekend is not computed again."""
+    results = folder.with_name("out")
+    arguments = ["batch", "-r", str(folder), str(results), "-m", "lanczos", "--json", "-q"]
+    assert _run(arguments) == 3
+    first = json.loads(capsys.readouterr().out)
+    assert first["count"] == {"done": 3, "kept": 0, "left out": 0, "failed": 2}
+    assert (results / "day 2" / "c_x2.ome.zarr").is_dir(), "folders inside keep their names"
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("zarr.json")}
+    # One was interrupted, one repaired meanwhile.
+    shutil.rmtree(results / "b_x2.ome.zarr")
+    steps = sr.run(
+        sr.upscale(sr.read(folder / "b.ome.zarr"), "lanczos"), results / "b_x2.ome.zarr", workers=1
+    )
+    while next(steps).done < 1:
+        pass
+    steps.close()
+    (folder / "broken.tif").unlink()
+    assert _run(arguments) == 3
+    second = json.loads(capsys.readouterr().out)
+    assert second["count"] == {"done": 1, "kept": 2, "left out": 0, "failed": 1}
+    states = {Path(one["source"]).name: one["state"] for one in second["images"]}
+    assert states["b.ome.zarr"] == "done"
+    kept = [path for path in before if "b_x2" not in str(path)]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept), "nothing was written"
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_result_of_other_settings_is_no_result(
+    folder: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a folder by one model and half by another, and nobody knows which."""
+    results = folder.with_name("out")
+    source = str(folder / "a.ome.tif")
+    arguments = ["batch", source, str(results), "--suffix", suffix, "-m", "lanczos"]
+    assert _run([*arguments, "-q"]) == 0
+    path = results / f"a_x2{suffix}"
+    assert _run(arguments) == 0
+    assert "1 kept from earlier" in capsys.readouterr().err
+    for change, word in (
+        (["-m", "bicubic"], "model"),
+        (["--planes", "z=1"], "part"),
+        (["--region", "0:10,0:10"], "part"),
+        (["--dtype", "float32"], "dtype"),
+    ):
+        assert _run([*arguments, *change]) == 3
+        told = capsys.readouterr().err
+        assert f"'{path}' was made with other settings" in told
+        assert word in told
+    if suffix == ".ome.zarr":
+        assert _run([*arguments, "--ome-zarr", "0.4"]) == 3
+        assert 'ome_zarr was "0.5"' in capsys.readouterr().err
+    # The source itself is another one by now.
+    tifffile.imwrite(source, np.zeros((2, 30, 34), np.uint16), metadata={"axes": "ZYX"})
+    assert _run(arguments) == 3
+    assert "source.mtime_ns was" in capsys.readouterr().err
+    assert _run([*arguments, "--overwrite"]) == 0
+    assert int(sr.read(path).data.max()) == 0
+
+
+def test_what_stands_in_the_way_is_left_alone(folder: Path) -> None:
+    """Somebody's own file of that name is not replaced without a word."""
+    results = folder.with_name("out")
+    results.mkdir()
+    shutil.copytree(folder / "b.ome.zarr", results / "a_x2.ome.zarr")
+    (results / "b_x2.ome.zarr").write_text("mine")
+    before = tree(results)
+    items = batch([folder / "a.ome.tif", folder / "b.ome.zarr"], results, "nearest")
+    assert [item.state for item in items] == ["failed", "failed"]
+    assert "does not say that it was made" in items[0].reason
+    assert "cannot be read" in items[1].reason
+    assert tree(results) == before
+
+
+def test_two_images_of_one_name_do_not_share_a_result(tmp_path: Path) -> None:
+    """The second would replace the first, or be taken for it."""
+    for name in ("a.tif", "a.png"):
+        tifffile.imwrite(tmp_path / "x.tif", ramp((20, 24), "u1"))
+        shutil.copy(tmp_path / "x.tif", tmp_path / name.replace(".png", ".tiff"))
+    items = batch([tmp_path / "a.tif", tmp_path / "a.tiff"], tmp_path / "out", "nearest")
+    assert [item.state for item in items] == ["done", "failed"]
+    assert "name of that of" in items[1].reason
+
+
+def test_a_data_set_of_many_files_is_one_image(tmp_path: Path) -> None:
+    """Three files of one OME data set are one stack, not three equal ones."""
+    data = tmp_path / "in"
+    data.mkdir()
+    write_multi_file_ome(data)
+    items = batch(data, tmp_path / "out", "nearest")
+    assert [item.state for item in items] == ["done", "left out", "left out"]
+    assert "belongs to the data set" in items[1].reason
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_what_is_wrong_for_all_stops_at_once(folder: Path) -> None:
+    """A thousand times 'no such model' helps nobody."""
+    with pytest.raises(UnknownModelError):
+        batch(folder, folder.with_name("out"), "lanczosch")
+    assert _run(["batch", str(folder), str(folder.with_name("out")), "-m", "lanczosch"]) == 5
+    with pytest.raises(OutputError, match="take the results for sources"):
+        find_images([folder], folder)
+    empty = folder / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="no image in"):
+        find_images([empty], folder.with_name("out"))
+    assert not folder.with_name("out").exists()
+
+
+def test_results_inside_the_sources_are_not_sources(folder: Path) -> None:
+    """``superres batch -r . results`` is what people type."""
+    results = folder / "results"
+    first = batch(folder, results, "nearest", recursive=True)
+    second = batch(folder, results, "nearest", recursive=True)
+    assert len(first) == len(second) == 5
+    assert sum(item.state == "kept" for item in second) == 3
+
+
+def test_closing_stops_and_keeps(folder: Path) -> None:
+    """Ctrl-C in the middle of the second image."""
+    images = find_images([folder / "a.ome.tif", folder / "b.ome.zarr"], folder.with_name("out"))
+
+    def make(source: str) -> object:
+        from napari_superres.batching import Made
+
+        image = sr.read(source)
+        return Made(image, sr.upscale(image, "nearest"), {})
+
+    steps = run_batch(images, folder.with_name("out"), make, workers=1)  # type: ignore[arg-type]
+    for step in steps:
+        if step.number == 2 and step.progress is not None and step.progress.done == 1:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    assert (folder.with_name("out") / "a_x2.ome.zarr").exists()
+    second = folder.with_name("out") / "b_x2.ome.zarr"
+    assert part_of(second).exists()
+    assert not second.exists()
+
+
+def test_the_spread_and_the_labels_come_along(folder: Path) -> None:
+    """What one image can have, many can."""
+    results = folder.with_name("out")
+    arguments = ["batch", str(folder / "a.ome.tif"), str(results), "-m", "microscopy-x2"]
+    assert _run([*arguments, "--uncertainty", "-q"]) == 0
+    names = ["a_x2.ome.zarr", "a_x2_spread.ome.zarr"]
+    assert sorted(p.name for p in results.iterdir()) == names
+    shutil.rmtree(results / names[1])
+    assert _run([*arguments, "--uncertainty", "-q"]) == 0
+    assert sorted(p.name for p in results.iterdir()) == names, "only what is missing is made"
+
+
+def test_every_option_of_upscale_is_one_of_batch() -> None:
+    """Nobody should have to write a loop for the want of an option."""
+
+    def options(command: click.Command) -> set[str | None]:
+        return {p.name for p in command.params if isinstance(p, click.Option)}
+
+    alone = {"dry_run", "part"}  # of one result, and of one file
+    assert options(upscale_command) - alone <= options(batch_command)
