@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari_superres.training.simulate import Pair
 
 _SMALLEST = 96
+_NO_SPECIMEN = ("multi-channel_int8",)
+"""Drawn for a file format's specification."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def real_images(folder: Path, edge: int, skip: int = 0, every: int = 1) -> dict[
     """
     images = {}
     for path in sorted(folder.iterdir())[skip::every]:
+        if path.name.startswith(_NO_SPECIMEN):
+            continue
         try:
             image = sr.read(path, axes=_AXES.get(path.name))
         except sr.SuperresError:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_superres as sr
-from napari_superres.consistency import block_mean
+from napari_superres.consistency import RADIUS, block_mean
 from napari_superres.image import Image
 from tests.strategies import pixels, regions
 
@@ -42,7 +42,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Any]]:
     feather = draw(st.integers(0, 4))
     consistency = draw(st.sampled_from(["off", "pixel", "local"]))
     core = draw(st.integers(max(1, feather), 16))
-    around = halo + (5 if consistency == "local" else 0)
+    around = halo + RADIUS[consistency]
     return stack, {
         "model": draw(st.sampled_from(MODELS)),
         "scale": draw(st.integers(1, 4)),
@@ -118,7 +118,7 @@ def test_tiled_equals_untiled_when_the_halo_covers_the_radius(
     """Otherwise a grid of seams shows where tiles meet."""
     stack, wishes = case
     wishes = {**wishes, "model": model, "halo": None, "feather": 0}
-    around = 3 + (5 if wishes["consistency"] == "local" else 0)
+    around = 3 + RADIUS[wishes["consistency"]]
     tiled = sr.upscale(stack, **{**wishes, "tile": 2 * around + 7})
     untiled = sr.upscale(stack, **{**wishes, "tile": 2 * around + 40})
     np.testing.assert_array_equal(tiled, untiled)

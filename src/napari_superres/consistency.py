@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
     from napari_superres.models.catalog import Consistency
 
-_BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
-"""A blur with a standard deviation of one source pixel."""
+_REACH = 5
+_GAUSSIAN = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / 2.0) ** 2)
+_BLUR = (_GAUSSIAN / _GAUSSIAN.sum()).astype(np.float32)
+"""A Gaussian with a standard deviation of two source pixels: narrower ones put more of the noise
+back that a model removed (docs/explanation/embedded-model.md has the figures)."""
 
-RADIUS: dict[str, int] = {"off": 0, "pixel": 0, "local": 5}
-"""How many source pixels around a pixel each variant looks at: twice the blur, and one to
-interpolate the correction."""
+RADIUS: dict[str, int] = {"off": 0, "pixel": 0, "local": _REACH + 1}
+"""How many source pixels around a pixel each variant looks at: the blur, and one to interpolate
+the correction."""
 
 
 def conserve(
@@ -41,8 +44,8 @@ def conserve(
         The pixels that were measured, over the same field of view.
     variant : {"pixel", "local", "off"}
         ``"pixel"``: the mean of each s x s block is its source pixel. ``"local"``: the block means
-        agree with the source after a blur of about one source pixel, so noise that a model removed
-        is not put back. ``"off"``: nothing is changed.
+        agree with the source after a blur of two source pixels, so noise that a model removed is
+        not put back. ``"off"``: nothing is changed.
     low, high : float
         Range of values that can be stored; ``"pixel"`` finds, inside it, the values nearest to the
         prediction that have the right mean.
@@ -57,9 +60,7 @@ def conserve(
     missing = source - block_mean(prediction, scale)
     if variant == "pixel":
         return _fit_blocks(prediction, source, missing, scale, low, high)
-    blurred = _blur(missing)
-    # 2 B - B^2 = 1 - (1 - B)^2: flat to a longer frequency than the blur B alone.
-    return prediction + _smooth_repeat(2 * blurred - _blur(blurred), scale)
+    return prediction + _smooth_repeat(_blur(missing), scale)
 
 
 def block_mean(values: np.ndarray, scale: int) -> np.ndarray:
@@ -122,8 +123,8 @@ def _bilinear_axis(values: np.ndarray, scale: int, axis: int) -> np.ndarray:
 
 
 def _blur(values: np.ndarray) -> np.ndarray:
-    once = ndimage.correlate1d(values, _BINOMIAL, axis=-1, mode="reflect")
-    return np.asarray(ndimage.correlate1d(once, _BINOMIAL, axis=-2, mode="reflect"))
+    once = ndimage.correlate1d(values, _BLUR, axis=-1, mode="reflect")
+    return np.asarray(ndimage.correlate1d(once, _BLUR, axis=-2, mode="reflect"))
 
 
 def _smooth_repeat(values: np.ndarray, scale: int) -> np.ndarray:

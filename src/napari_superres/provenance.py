@@ -44,6 +44,7 @@ def history_record(image: Image, plan: Plan) -> dict[str, Any]:
         "engine": f"{plan.compute.engine} {plan.compute.version}",
         "seed": plan.seed,
         "plan": plan.record(),
+        "tile": list(plan.tile),
         "source": {"name": image.name, **image.source},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -89,7 +90,7 @@ def _sentences(record: Mapping[str, Any]) -> str:
     light = {
         "pixel": "The mean of the fine pixels inside each original pixel was made to equal it.",
         "local": "Averaged to the original pixels, the result was made to agree with the original "
-        "above the scale of one pixel.",
+        "above the scale of a few pixels.",
         "off": "The original intensities were not enforced on the result.",
     }
     text.append(light[plan["consistency"]])
