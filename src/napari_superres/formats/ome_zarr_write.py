@@ -19,6 +19,7 @@ from napari_superres.formats.ome_zarr_attributes import (
     labels_attributes,
 )
 from napari_superres.formats.ome_zarr_metadata import KEY
+from napari_superres.formats.ome_zarr_sums import with_sums
 from napari_superres.formats.zarr_encode import (
     BLOSC_LEVEL,
     encode_chunk,
@@ -176,7 +177,15 @@ def commit(
         _place_group(root / "labels", layout, attributes, scratch)
     windows = [] if layout.nearest else _windows(root, layout, image)
     attributes = image_attributes(image, layout, windows)
-    _place_group(root, layout, attributes, scratch)
+    _place_group(root, layout, with_sums(attributes, _documents(root, layout)), scratch)
+
+
+def _documents(root: Place, layout: Layout) -> dict[str, bytes]:
+    """Return the metadata documents of the arrays and groups inside a group, by name."""
+    folders = [*(str(number) for number in range(len(layout.levels))), "OME", "labels"]
+    names = ["zarr.json"] if layout.version == "0.5" else [".zgroup", ".zarray", ".zattrs"]
+    places = [f"{folder}/{name}" for folder in folders for name in names]
+    return {place: (root / place).read_bytes() for place in places if (root / place).exists()}
 
 
 def _place_group(root: Place, layout: Layout, attributes: dict[str, Any], scratch: Place) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 
 from napari_superres.errors import InputError, SuperresError, UnreadableError
 from napari_superres.formats.advice import ACCESS, AGAIN, METADATA
@@ -196,6 +197,13 @@ class ZarrArray:
         whole = tuple(slice(0, n) for n in self.shape)
         absent = [name for name, _ in self._stored_chunks(whole) if name not in there]
         return len(absent), expected, absent[0] if absent else ""
+
+    def absent(self, region: Region) -> list[str]:
+        """Return the names of the stored chunks under a region that are not there."""
+        prefix = f"{self.path}/" if self.path else ""
+        names = [prefix + name for name, _ in self._stored_chunks(region)]
+        store = store_at(self.root)
+        return [join(self.root, name) for name in names if not sync(store.exists(name))]
 
     def _stored_chunks(self, region: Region) -> Iterator[tuple[str, Region]]:
         """Yield the name of each stored chunk under a region, and the region's part in it."""

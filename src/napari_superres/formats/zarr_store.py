@@ -105,6 +105,13 @@ def read_text(root: str, key: str) -> str | None:
         raise UnreadableError(f"'{join(root, key)}' cannot be read: {error}.", ACCESS) from error
 
 
+def read_document(node: Node, name: str) -> bytes | None:
+    """Return a file below a node as it is, or None if it is not there."""
+    key = f"{node.path}/{name}" if node.path else name
+    data = sync(store_at(node.root).get(key, default_buffer_prototype()))
+    return None if data is None else data.to_bytes()
+
+
 def read_json(root: str, key: str) -> dict[str, Any] | None:
     """Return a metadata document, or None if there is none.
 

@@ -17,6 +17,18 @@ and takes its name when its metadata, written last, is complete.
 
 from napari_superres.job.progress import Progress
 from napari_superres.job.running import run, write
+from napari_superres.job.status import Status, status
+from napari_superres.job.verification import Verified, verify
 from napari_superres.job.workers import Workers, choose_workers
 
-__all__ = ["Progress", "Workers", "choose_workers", "run", "write"]
+__all__ = [
+    "Progress",
+    "Status",
+    "Verified",
+    "Workers",
+    "choose_workers",
+    "run",
+    "status",
+    "verify",
+    "write",
+]

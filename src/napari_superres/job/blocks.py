@@ -243,7 +243,7 @@ class Blocks:
             if isinstance(error, _FATAL):
                 raise error
             self.failures[outcome.task] = error
-            self.manifest.add_failure(outcome.task, error)
+            self.manifest.add_failure(outcome.task, describe(self.layout, outcome.task), error)
         if len(self.failures) >= HOPELESS and self.manifest.done == 0:
             raise self._incomplete()
 

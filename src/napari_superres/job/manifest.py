@@ -120,9 +120,9 @@ class Manifest:
             self._write({"p": block.number, "k": block.place, "t": now, "f": files})
         self._file.flush()
 
-    def add_failure(self, block: Block, error: BaseException) -> None:
+    def add_failure(self, block: Block, where: str, error: BaseException) -> None:
         """Note a block that could not be computed, for whoever looks at the list."""
-        self._write({"p": block.number, "k": block.place, "error": f"{error}"})
+        self._write({"p": block.number, "k": block.place, "at": where, "error": f"{error}"})
         self._file.flush()
 
     def note_begin(self) -> None:

@@ -1,0 +1,128 @@
+"""How far a job is that runs elsewhere, or ran: told from its files alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_superres.errors import OutputError
+from napari_superres.job.destination import Destination, destination
+from napari_superres.job.lock import Holder, holder
+from napari_superres.job.manifest import read_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SPEED_OF = 200
+"""Blocks from which the speed is taken, the newest ones."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the files of a job say.
+
+    Parameters
+    ----------
+    state : {"finished", "running", "stopped"}
+        Stopped: nobody is at work on it, and it is not complete.
+    done, total : int
+        Blocks.
+    nbytes : int
+        Of the finished blocks.
+    failed : tuple of str
+        A sentence for each block whose last attempt failed.
+    holders : tuple of Holder
+        Who is at work.
+    seconds_left : float or None
+        At the speed of the newest blocks; None if nobody is at work, or too little is known.
+    """
+
+    state: Literal["finished", "running", "stopped"]
+    done: int = 0
+    total: int = 0
+    nbytes: int = 0
+    failed: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    seconds_left: float | None = None
+
+
+def status(path: str | os.PathLike[str]) -> Status:
+    """Return how far the job of a result is.
+
+    Nothing is locked or written, so it can be asked at any time and from any machine that sees the
+    disk.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the result.
+
+    Raises
+    ------
+    OutputError
+        If there is neither a result nor an unfinished one.
+    """
+    target = destination(path)
+    lists = [p for p in (target.manifest, *target.part_manifests()) if p.exists()]
+    if not lists:
+        if os.path.lexists(target.path):
+            return Status("finished")
+        raise OutputError(
+            f"There is no '{target.path}', and nobody has begun it.", "Check the name."
+        )
+    done, failed, times = _read(lists)
+    total = int(next(read_entries(lists[0]), {}).get("total", 0))
+    holders = tuple(_holders(target))
+    return Status(
+        state="running" if holders else "stopped",
+        done=len(done),
+        total=total,
+        nbytes=sum(done.values()),
+        failed=tuple(failed.values()),
+        holders=holders,
+        seconds_left=_left(times, total - len(done)) if holders else None,
+    )
+
+
+Address = tuple[int, int]
+
+
+def _read(lists: list[Path]) -> tuple[dict[Address, int], dict[Address, str], list[int]]:
+    """Return the bytes of finished blocks, the faults of failed ones, and when blocks ended."""
+    done: dict[Address, int] = {}
+    failed: dict[Address, str] = {}
+    times: list[int] = []
+    for path in lists:
+        for entry in read_entries(path):
+            try:
+                at = int(entry["p"]), int(entry["k"])
+                if "error" in entry:
+                    failed[at] = f"{entry['at']}: {entry['error']}"
+                    continue
+                done[at] = sum(int(size) for size, _ in entry["f"])
+                times.append(int(entry["t"]))
+            except (KeyError, TypeError, ValueError):  # no block's line
+                continue
+            failed.pop(at, None)
+    return done, failed, times
+
+
+def _left(times: list[int], blocks: int) -> float | None:
+    newest = sorted(times)[-SPEED_OF:]
+    if len(newest) < 2 or newest[-1] == newest[0]:
+        return None
+    return blocks * (newest[-1] - newest[0]) / (len(newest) - 1)
+
+
+def _holders(target: Destination) -> Iterator[Holder]:
+    for path in (target.lock, *target.part_locks()):
+        found = holder(path)
+        if found is not None:
+            yield found
+
+
+def record(found: Status) -> dict[str, Any]:
+    """Return a status as JSON values."""
+    return {**vars(found), "holders": [vars(own) for own in found.holders]}
