@@ -53,7 +53,7 @@ def opened(source: str, wishes: dict[str, Any]) -> Opened:
     rgb, wants_labels = wishes.pop("rgb"), wishes.pop("labels")
     if rgb:
         image = as_image(image, image.axes, rgb=True)
-    beside = _labels_beside(image)
+    beside = labels_beside(image)
     if wants_labels and not beside:
         if image.source.get("format") == "zarr" and not image.is_labels:
             raise SettingError(
@@ -106,7 +106,8 @@ def notes(image: Image, beside: tuple[str, ...], labels: dict[str, Image]) -> tu
     return (*image.warnings, said)
 
 
-def _labels_beside(image: Image) -> tuple[str, ...]:
+def labels_beside(image: Image) -> tuple[str, ...]:
+    """Return the names of the label images beside an image."""
     from napari_superres.formats.labels import label_names
 
     return label_names(image)

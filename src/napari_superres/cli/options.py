@@ -16,6 +16,13 @@ OPENING = [
 ]
 """How a source is opened: keywords of `read`."""
 
+PART = [
+    click.option("--channels", help="Names or indices, such as 0,DAPI."),
+    click.option("--planes", help="Such as z=0:10,t=3."),
+    click.option("--region", help="y0:y1,x0:x1 in source pixels."),
+]
+"""Which part of an image is wanted: keywords of `select`."""
+
 WISHES = [
     click.option("-m", "--model", help="Name ('superres models list') or file of weights."),
     click.option("-s", "--scale", type=int, help="Scale factor, such as 2 or 4."),
@@ -26,9 +33,7 @@ WISHES = [
         help="Take along the labels beside an OME-Zarr image. A file of another kind is itself a "
         "mask or labels: repeat, mix nothing.",
     ),
-    click.option("--channels", help="Names or indices, such as 0,DAPI."),
-    click.option("--planes", help="Such as z=0:10,t=3."),
-    click.option("--region", help="y0:y1,x0:x1 in source pixels."),
+    *PART,
     click.option(
         "--limits",
         multiple=True,

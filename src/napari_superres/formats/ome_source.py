@@ -79,15 +79,14 @@ def chosen_indices(
 
 def _chosen_channels(image: Image, original: OmeImage) -> list[int] | None:
     samples = image.size("s", 1)
-    if image.plan is not None:
-        part = image.history[-1].get("part", {}).get("c") if image.history else None
-        whole = dict(zip(image.plan.axes, image.plan.shape, strict=True)).get("c", 1)
-        if part is not None and whole == len(original.channels):
-            return [int(i) for i in part]
     old = [channel.name for channel in original.channels[::samples]]
     new = [channel.name for channel in image.channels]
     if all(name and old.count(name) == 1 for name in new):
         return [old.index(name) for name in new]
+    record = image.history[-1] if image.history else {}
+    part = record.get("part", {}).get("c", ())
+    if len(part) == len(new) and all(0 <= i < len(old) for i in part):
+        return [int(i) for i in part]
     return list(range(len(new))) if len(new) == len(old) else None
 
 

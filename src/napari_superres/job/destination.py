@@ -183,7 +183,7 @@ def check_free(target: Destination, *, overwrite: bool) -> None:
         )
 
 
-def check_space(target: Destination, nbytes: int, there: int = 0) -> None:
+def check_space(target: Destination, nbytes: int, there: int = 0, files: int | None = None) -> None:
     """Refuse to start when the disk is certainly too small.
 
     Parameters
@@ -193,12 +193,15 @@ def check_space(target: Destination, nbytes: int, there: int = 0) -> None:
         Size of all levels, uncompressed.
     there : int
         Bytes that an earlier run has already written.
+    files : int, optional
+        How often the pixels are stored at the same time; None for the blocks, and the file that is
+        made of them.
 
     Raises
     ------
     ResourceError
     """
-    files = 2 if target.kind == "tiff" else 1  # the blocks, and the file that is made of them
+    files = files or (2 if target.kind == "tiff" else 1)
     needed = int(nbytes * COMPRESSED * files) - there
     free = shutil.disk_usage(target.path.parent).free
     if needed > free:

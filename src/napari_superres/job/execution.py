@@ -13,7 +13,8 @@ from napari_superres.errors import IncompleteError, SuperresError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job.blocks import Blocks, check_held
 from napari_superres.job.destination import check_space, explained
-from napari_superres.job.finish import clear, dissolve, finish
+from napari_superres.job.finish import finish
+from napari_superres.job.folder import clear, dissolve
 from napari_superres.job.lock import BusyError, Lock
 from napari_superres.job.manifest import Manifest, is_done, read_fingerprint
 from napari_superres.job.pool import Pool

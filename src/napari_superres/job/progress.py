@@ -23,7 +23,8 @@ class Progress:
     failed : int
         Blocks that could not be computed.
     step : {"checking", "computing", "exporting"}
-        Blocks of an earlier run are read again; blocks are computed; one file is made of them.
+        Blocks of an earlier run are read again; blocks are computed; labels are taken along, or
+        one file is made of the blocks.
     under_way : float
         Work done inside blocks that are not finished, in blocks. While checking or exporting: the
         share of that step that is behind us, from 0 to 1.

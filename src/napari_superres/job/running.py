@@ -12,7 +12,8 @@ from napari_superres.errors import SettingError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job.destination import check_destination, check_space, destination
 from napari_superres.job.execution import Job
-from napari_superres.job.finish import sweep_leftover
+from napari_superres.job.exporting import Export, is_streamable
+from napari_superres.job.folder import sweep_leftover
 from napari_superres.job.parts import parse_part
 from napari_superres.job.pool import THREADS_ON_GPU, processors
 from napari_superres.resources import SHARE, check_memory, free_memory
@@ -147,6 +148,9 @@ def run(
         )
     sweep_leftover(target)
     check_destination(target, image, overwrite=overwrite)
+    if share is None and target.kind != "zarr" and is_streamable(image):
+        check_space(target, layout.nbytes, files=1)
+        return Export(image, target, overwrite=overwrite).iterate()
     if not target.manifest.exists():
         check_space(target, layout.nbytes)
     if executor is None:

@@ -1,0 +1,64 @@
+"""The folder in which a result grows: swept and taken away when nobody needs it any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from napari_superres.job.destination import put_back, remove
+from napari_superres.job.lock import Lock
+from napari_superres.job.manifest import is_committed
+
+if TYPE_CHECKING:
+    from napari_superres.job.destination import Destination
+
+
+def clear(target: Destination) -> None:
+    """Empty the folder of the unfinished result, but for the locks, which may still be held."""
+    # The list goes first: without it nothing takes what is left for something to go on with.
+    remove(target.manifest)
+    for entry in list(target.part.iterdir()):
+        if not _is_lock(entry.name):
+            remove(entry)
+
+
+def dissolve(target: Destination) -> None:
+    """Remove the folder of the unfinished result, once it is empty and the lock given up."""
+    windows = os.name == "nt"  # where an open file cannot be deleted
+    with contextlib.suppress(OSError):  # somebody else may be about to use it
+        if not all(_is_lock(name) for name in os.listdir(target.part)):
+            return
+        with Lock(target.lock, target.path):
+            if not all(_is_lock(name) for name in os.listdir(target.part)):
+                return
+            if not windows:
+                _remove_locks(target)
+        if windows:
+            _remove_locks(target)
+
+
+def _remove_locks(target: Destination) -> None:
+    for lock in (*target.part_locks(), target.lock):
+        lock.unlink()
+    target.part.rmdir()
+
+
+def _is_lock(name: str) -> bool:
+    return name == "lock" or name.startswith("lock.")
+
+
+def sweep_leftover(target: Destination) -> None:
+    """Remove what a crash left after a result had got its name; put back an older result."""
+    if not target.part.is_dir():
+        return
+    finished = target.root if target.kind == "zarr" else target.exported
+    named = is_committed(target.manifest) and not finished.exists() and target.path.exists()
+    if not named and not os.path.lexists(target.old):
+        return
+    with Lock(target.lock, target.path):
+        put_back(target)
+        if named:
+            clear(target)
+    if named:
+        dissolve(target)
