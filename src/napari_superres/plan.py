@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_superres.consistency import RADIUS
 from napari_superres.models.catalog import MODELS
-from napari_superres.models.engine import Compute, Setting
+from napari_superres.models.engine import Compute, Setting, load_family
 from napari_superres.tiles import Lattice
 
 if TYPE_CHECKING:
     from napari_superres.models.catalog import Consistency, ModelSpec
+    from napari_superres.models.workload import Work
 
 Limits = tuple[float, float]
 
@@ -54,10 +55,13 @@ class Plan:
         all 0 for models that are not told.
     consistency : {"pixel", "local", "off"}
         How light is conserved.
-    seed, samples : int
+    seed : int
         For models that draw random numbers.
+    samples : int
+        How many results are averaged: of other random numbers, or, for models that draw none, of
+        the first so many of `symmetry.SYMMETRIES`, the eight flips and rotations.
     uncertainty : bool
-        Whether the spread is computed too.
+        Whether the model's own prediction of its error is computed too.
     compute : Compute
         Engine, device, precision and batch.
     options : tuple of (str, value)
@@ -88,6 +92,22 @@ class Plan:
     def rgb(self) -> bool:
         """True when the source is a colour picture."""
         return self.axes.endswith("s")
+
+    @property
+    def spread(self) -> Literal["", "sampling spread", "augmentation spread", "predicted error"]:
+        """What the second result is; empty if there is none.
+
+        The standard deviation over samples drawn with other random numbers, or over flips and
+        rotations of the image; or half the width of the model's own 90 % interval.
+        """
+        if self.samples > 1:
+            return "sampling spread" if self.spec.random else "augmentation spread"
+        return "predicted error" if self.uncertainty else ""
+
+    @property
+    def keeps_tiles(self) -> bool:
+        """True when tiles are so expensive that they are kept in memory for a while."""
+        return self.samples > 1 or self.spec.unit == "plane"
 
     @property
     def plane_axes(self) -> str:
@@ -164,9 +184,25 @@ class Plan:
     @property
     def flop(self) -> float:
         """Floating-point operations of the whole run, halo included."""
+        if self.spec.unit == "plane":
+            return self.samples * self.planes * sum(work.flop for work in self.works())
         passes = 1 if self.rgb and self.spec.samples == 3 else (3 if self.rgb else 1)
         pixels = self.planes * self._length("y") * self._length("x") * passes
-        return self.spec.flop * pixels * self.overhead
+        return self.samples * self.spec.flop * pixels * self.overhead
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory that the model's numbers take once loaded."""
+        return self.spec.parameters * (4 if self.compute.precision == "float32" else 2)
+
+    def works(self) -> list[Work]:
+        """Return what there is to compute for each part of a plane, in raster order.
+
+        Only for models that restore planes.
+        """
+        y, x = ([axis.seen(k).length for k in range(axis.count)] for axis in self.lattices())
+        family = load_family(self.spec.family)
+        return [family.work(self.spec, self.options, rows, cols) for rows in y for cols in x]
 
     def lattices(self) -> tuple[Lattice, Lattice]:
         """Return the tiles along y and along x."""
@@ -208,8 +244,6 @@ class Plan:
     def __str__(self) -> str:
         source = " x ".join(map(str, self.shape))
         result = " x ".join(map(str, self.output_shape))
-        seam = f"feather {self.feather}" if self.feather else "hard seams"
-        y, x = self.tile
         compute = self.compute
         lines = [
             ("model", f"{self.spec.name} ({self.spec.title})"),
@@ -217,12 +251,7 @@ class Plan:
             ("proven with", self.spec.proven),
             ("source", f"{self.axes}  {source}  {self.source_dtype}"),
             ("result", f"{self.axes}  {result}  {self.dtype}  {human_bytes(self.output_bytes)}"),
-            (
-                "tiles",
-                f"{self.tiles} of {y} x {x} pixels, halo {self.halo}, {seam}; "
-                f"{self.overhead:.2f} pixels computed for each kept",
-            ),
-            ("halo", self._halo_words()),
+            *self._tile_lines(),
             ("limits", self._limits_words()),
             ("light", f"consistency '{self.consistency}'"),
             (
@@ -230,15 +259,55 @@ class Plan:
                 f"{compute.engine} {compute.version} on {compute.device}, {compute.precision}, "
                 f"batch {compute.batch}",
             ),
-            ("memory", f"about {human_bytes(self.task_bytes)} a task beside the model"),
+            (
+                "memory",
+                f"about {human_bytes(self.task_bytes)} a task beside the model"
+                + self._weights_words(),
+            ),
+            ("work", f"{self.flop / 1e15:.3g} PFLOP"),
             ("licence", self.spec.licence + ("" if self.spec.commercial else " (non-commercial)")),
             ("cite", self.spec.citation),
         ]
+        after = next(i for i, (key, _) in enumerate(lines) if key == "light") + 1
         if any(d is not None for d in self.denoise):
-            lines.insert(8, ("denoise", self._denoise_words()))
+            lines.insert(after, ("denoise", self._denoise_words()))
         if self.options:
-            lines.insert(9, ("options", ", ".join(f"{k}={v}" for k, v in self.options)))
+            lines.insert(after, ("options", ", ".join(f"{k}={v}" for k, v in self.options)))
+        if self.spread:
+            lines.insert(after, ("spread", self._spread_words()))
         return "\n".join(f"{key:<12}{value}" for key, value in lines)
+
+    def _tile_lines(self) -> list[tuple[str, str]]:
+        y, x = self.tile
+        seam = f"feather {self.feather}" if self.feather else "hard seams"
+        cost = f"{self.overhead:.2f} pixels computed for each kept"
+        if self.spec.unit == "tile":
+            size = f"{self.tiles} of {y} x {x} pixels, halo {self.halo}, {seam}; {cost}"
+            return [("tiles", size), ("halo", self._halo_words())]
+        if self.tiles == self.planes:
+            return [("planes", f"{self.planes}, each restored at once")]
+        overlap = self.feather + 2 * self.context
+        return [
+            (
+                "planes",
+                f"{self.planes}, each in {self.tiles // self.planes} parts of up to {y} x {x} "
+                f"pixels, which share {overlap}; {cost}",
+            )
+        ]
+
+    def _weights_words(self) -> str:
+        if self.weights_bytes < 2**30:
+            return ""
+        return f", whose numbers take {human_bytes(self.weights_bytes)}"
+
+    def _spread_words(self) -> str:
+        if self.spread == "predicted error":
+            return "the error that the model predicts of itself, in a second pass"
+        kind = "draws" if self.spec.random else "flips and rotations"
+        return (
+            f"{self.spread}: standard deviation over {self.samples} {kind}, of which the result "
+            "is the mean"
+        )
 
     def _halo_words(self) -> str:
         if self.halo >= self.spec.radius:

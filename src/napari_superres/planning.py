@@ -10,8 +10,9 @@ from napari_superres.consistency import RADIUS
 from napari_superres.errors import InputError, SettingError, UnknownModelError
 from napari_superres.image import check_axes
 from napari_superres.models.catalog import MODELS, ModelSpec, default_model
-from napari_superres.models.engine import Compute
+from napari_superres.models.engine import Compute, load_family
 from napari_superres.plan import Limits, Plan, margin_for
+from napari_superres.symmetry import SYMMETRIES
 from napari_superres.tiles import block_for, step_for
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ def make_plan(
         What the model sees at once, halo included, in source pixels.
     halo, feather : int, optional
         In source pixels.
-    seed, samples : int
+    seed : int
         For models that draw random numbers.
+    samples : int
+        How many results to average; their standard deviation is the spread. Models that draw no
+        random numbers see as many flips and rotations of the image, 8 at most.
     uncertainty : bool
-        Whether to compute the spread too.
+        Whether to compute the model's own prediction of its error too.
     compute : Compute, optional
         Where and how to compute; None for the plainest engine of the family on the CPU.
     options : mapping, optional
@@ -129,7 +133,8 @@ def make_plan(
         consistency="off" if spec.name == "nearest" else variant,
         seed=seed,
         samples=_samples(spec, samples, uncertainty),
-        uncertainty=uncertainty,
+        # Samples have a spread of their own.
+        uncertainty=uncertainty and samples == 1,
         compute=compute,
         options=_options(spec, options or {}),
     )
@@ -205,7 +210,7 @@ def _result_dtype(image: Image, wish: Any, spec: ModelSpec) -> np.dtype[Any]:
     if wish is not None and out.kind not in "iuf" and out != image.dtype:
         raise SettingError(f"dtype='{out}' cannot hold intensities.", "Use integers or floats.")
     if spec.name != "nearest" and out.kind in "iu" and out.itemsize > 4:
-        raise SettingError(
+        raise (InputError if wish is None else SettingError)(
             f"'{image.name}' has pixels of type {out}, which models cannot keep exactly.",
             "Ask for dtype='float32'.",
         )
@@ -302,12 +307,31 @@ def _noise(
 
 
 def _samples(spec: ModelSpec, samples: int, uncertainty: bool) -> int:
-    if samples != 1 or (uncertainty and not spec.bound):
+    if samples != int(samples) or samples < 1:
+        raise SettingError(f"samples={samples} is not a number of samples.", "Use 1 or more.")
+    if spec.proven == "exact" and (samples > 1 or uncertainty):
         raise SettingError(
             f"'{spec.name}' gives one answer and no spread.",
             "Leave samples= and uncertainty= out, or choose a model that has them.",
         )
-    return samples
+    if samples > len(SYMMETRIES) and not spec.random:
+        raise SettingError(
+            f"samples={samples}: '{spec.name}' draws no random numbers; its samples are the flips "
+            f"and rotations of the image, and there are {len(SYMMETRIES)}.",
+            f"Use samples={len(SYMMETRIES)} or less.",
+        )
+    if uncertainty and samples > 1 and spec.bound:
+        raise SettingError(
+            "uncertainty= asks for the error that the model predicts, samples= for the spread of "
+            "several results.",
+            "Ask for one of them.",
+        )
+    if uncertainty and samples == 1 and not spec.bound:
+        raise SettingError(
+            f"'{spec.name}' predicts no error, and one result has no spread.",
+            f"Ask for the spread of several results, for example samples={4 if spec.random else 8}",
+        )
+    return int(samples)
 
 
 def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -337,4 +361,7 @@ def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any
                 f"option {name}={value!r} of '{spec.name}' is not allowed.", f"Use {allowed}."
             )
         values[name] = value
-    return tuple(sorted(values.items()))
+    chosen = tuple(sorted(values.items()))
+    if spec.unit == "plane":
+        load_family(spec.family).check_options(spec, chosen)
+    return chosen

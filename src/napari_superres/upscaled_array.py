@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from dask.local import get_sync  # by its name, dask would first import all of distributed
 
-from napari_superres.consistency import bilinear, conserve, repeat, sum_of
+from napari_superres.consistency import repeat
 from napari_superres.errors import InputError
-from napari_superres.models.engine import Address, Halo, load_engine
-from napari_superres.models.weights import find_weights
-from napari_superres.pixels import fill_gaps, resample_area, to_dtype, value_range
+from napari_superres.kept_tiles import KEPT
+from napari_superres.pixels import to_dtype
 from napari_superres.plan import EXACT_INTEGER, Plan
-from napari_superres.progress import tick
+from napari_superres.progress import inside, tick
 from napari_superres.regions import as_indices
+from napari_superres.tile_results import PlacedTile, TileWork, place_tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_superres.tiles import Span
-
-
-class _Tile(NamedTuple):
-    """One tile of a plane: its place in the lattice, and what it sees and keeps."""
-
-    row: int
-    column: int
-    seen: tuple[Span, Span]
-    kept: tuple[Span, Span]
-    halo: Halo
 
 
 class UpscaledArray:
@@ -49,8 +39,9 @@ class UpscaledArray:
     plan : Plan
         All decisions.
     part : {"result", "spread"}
-        Whether the array holds the upscaled image, or half the width of the interval that holds
-        90 % of the model's errors, in float32.
+        Whether the array holds the upscaled image, or in float32 what `plan.spread` says: the
+        standard deviation of samples, or half the width of the interval that holds 90 % of the
+        model's errors. Where tiles hand over to one another, it is the mean of theirs.
     """
 
     def __init__(
@@ -116,11 +107,12 @@ class UpscaledArray:
         ]
         source = self._read(index, window)
         canvas = np.zeros((source.shape[0], ys[1] - ys[0], xs[1] - xs[0]), np.float32)
-        tiles = [self._tile(row, column) for row in touched[0] for column in touched[1]]
+        tiles = [place_tile(plan, row, column) for row in touched[0] for column in touched[1]]
         done = 0
         for batch in _batches(tiles, plan.compute.batch):
-            cut = np.stack([_crop(source, tile.seen, window) for tile in batch])
-            for tile, result in zip(batch, self._run(cut, batch, index), strict=True):
+            with inside(done, len(tiles), self._words(index, done, len(tiles))):
+                results = self._results(batch, source, window, index)
+            for tile, result in zip(batch, results, strict=True):
                 self._add(canvas, tile, result, ys, xs)
             done += len(batch)
             tick(done, len(tiles))
@@ -147,7 +139,7 @@ class UpscaledArray:
         self, index: tuple[int, ...], window: list[slice], *, as_float: bool = True
     ) -> np.ndarray:
         """Return source pixels as (samples, y, x)."""
-        part = self.source[(*index, *window)].compute(scheduler="synchronous")
+        part = self.source[(*index, *window)].compute(scheduler=get_sync)
         part = np.moveaxis(part, -1, 0) if self.plan.rgb else part[None]
         if as_float:
             self._check_exact(part)
@@ -163,99 +155,40 @@ class UpscaledArray:
                     "Ask for dtype='float32'.",
                 )
 
-    def _tile(self, row: int, column: int) -> _Tile:
-        lattices = self.plan.lattices()
-        # The engine drops the network's halo; what is left around is for the consistency step.
-        margin = self.plan.margin
-        seen = [axis.seen(k) for axis, k in zip(lattices, (row, column), strict=True)]
-        near = [axis.seen(k, margin) for axis, k in zip(lattices, (row, column), strict=True)]
-        kept = [axis.kept(k) for axis, k in zip(lattices, (row, column), strict=True)]
-        halo = Halo(
-            near[0].start - seen[0].start,
-            seen[0].stop - near[0].stop,
-            near[1].start - seen[1].start,
-            seen[1].stop - near[1].stop,
-        )
-        return _Tile(row, column, (seen[0], seen[1]), (kept[0], kept[1]), halo)
-
-    def _run(self, values: np.ndarray, batch: list[_Tile], index: tuple[int, ...]) -> np.ndarray:
-        """Return the finer pixels that each tile keeps, (n, samples, s*y, s*x), in source units."""
+    def _results(
+        self,
+        batch: list[PlacedTile],
+        source: np.ndarray,
+        window: list[slice],
+        index: tuple[int, ...],
+    ) -> list[np.ndarray]:
+        """Return the finer pixels of each tile of a batch, (samples, s*y, s*x)."""
         plan = self.plan
-        halo = batch[0].halo
-        channel = self._channel(index)
-        samples = values.shape[1]
-        values = fill_gaps(values, max(plan.context, 1))
-        colour = values[:, :3]
-        inside, low, span = self._mapped(colour, channel)
-        prediction = self._predict(inside, batch, index)
-        prediction = resample_area(prediction, plan.spec.scale, plan.scale)
-        margin = _margin(batch[0])
-        if self.part == "spread":
-            error = _without(np.abs(prediction), margin, plan.scale)
-            error *= np.float32(span * plan.spec.bound)
-            # Alpha is interpolated and has no error of its own.
-            return np.concatenate([error, np.zeros_like(error[:, : samples - 3])], axis=1)
-        prediction = prediction * np.float32(span) + np.float32(low)
-        near = _without(colour, halo)
-        if plan.spec.needs_limits:
-            outside = _outside(colour, low, low + span)
-            if outside.any():
-                prediction += _without(bilinear(outside, plan.scale), halo, plan.scale)
-        prediction = conserve(prediction, near, plan.consistency, *value_range(self.dtype))
-        if samples == 4:
-            alpha = _without(bilinear(values[:, 3:], plan.scale), halo, plan.scale)
-            prediction = np.concatenate([prediction, alpha], axis=1)
-        return _without(prediction, margin, plan.scale)
+        place = self._channel(index), self._plane_number(index)
 
-    def _mapped(self, values: np.ndarray, channel: int) -> tuple[np.ndarray, float, float]:
-        if self.plan.limits is None:
-            return values, 0.0, 1.0
-        low, high = self.plan.limits[0 if self.plan.rgb else channel]
-        span = high - low
-        inside = (np.clip(values, low, high) - np.float32(low)) / np.float32(span or 1.0)
-        return inside, low, span
+        def work(tiles: list[PlacedTile]) -> TileWork:
+            cut = np.stack([_crop(source, tile.seen, window) for tile in tiles])
+            return TileWork(plan, tiles, cut, *place)
 
-    def _predict(
-        self, inside: np.ndarray, batch: list[_Tile], index: tuple[int, ...]
-    ) -> np.ndarray:
-        """Run the engine on tiles of 1 or 3 samples, whatever number the network takes."""
-        plan = self.plan
-        spec = plan.spec
-        channel = self._channel(index)
-        wants_spread = self.part == "spread"
-        setting = replace(plan.setting(channel), uncertainty=wants_spread)
-        engine = load_engine(spec, find_weights(spec, setting.denoise), setting)
-        plane = self._plane_number(index)
-        at = [
-            Address(plan.seed, 0, plane, tile.kept[0].start, tile.kept[1].start) for tile in batch
-        ]
-        missing = plan.compute.batch - len(batch)
-        if missing:  # every call has the same shape, else its last bits could differ
-            inside = np.concatenate([inside, inside[-1:].repeat(missing, axis=0)])
-            at = at + at[-1:] * missing
-
-        def run(tiles: np.ndarray) -> np.ndarray:
-            if spec.noise_input:
-                level = np.full_like(tiles[:, :1], plan.noise[channel])
-                tiles = np.concatenate([tiles, level], axis=1)
-            out = engine(tiles, batch[0].halo, at)
-            return out[:, spec.samples :] if wants_spread else out
-
-        samples = inside.shape[1]
-        if samples == spec.samples:
-            out = run(inside)
-        elif samples == 1:
-            # Gray through a network for colours: gray in, and the mean of what comes out.
-            out = run(inside.repeat(spec.samples, axis=1))
-            out = sum_of(np.split(out, spec.samples, axis=1)) / np.float32(spec.samples)
-        else:
-            out = np.concatenate([run(inside[:, i : i + 1]) for i in range(samples)], axis=1)
-        return out[: len(batch)]
+        if self.part == "spread" and plan.samples == 1:
+            return list(work(batch).predicted_errors()[:, 0])
+        if not plan.keeps_tiles:
+            return list(work(batch).results()[:, 0])
+        keys = [(self.source.name, plan, index, tile.row, tile.column) for tile in batch]
+        with KEPT.claimed(keys):
+            found = {key: kept for key in keys if (kept := KEPT.get(key)) is not None}
+            missing = [(k, tile) for k, tile in zip(keys, batch, strict=True) if k not in found]
+            if missing:
+                fine = work([tile for _, tile in missing]).results()
+                for (key, _), values in zip(missing, fine, strict=True):
+                    found[key] = values
+                    KEPT.keep(key, values)
+        return [found[key][int(self.part == "spread")] for key in keys]
 
     def _add(
         self,
         canvas: np.ndarray,
-        tile: _Tile,
+        tile: PlacedTile,
         result: np.ndarray,
         ys: tuple[int, int],
         xs: tuple[int, int],
@@ -282,6 +215,13 @@ class UpscaledArray:
         position = self.plan.plane_axes.find("c")
         return index[position] if position >= 0 else 0
 
+    def _words(self, index: tuple[int, ...], done: int, count: int) -> str:
+        """Return what a part of a plane is called, where a plane takes long enough to ask."""
+        if self.plan.spec.unit == "tile":
+            return ""
+        words = f"plane {self._plane_number(index) + 1} of {self.plan.planes}"
+        return f"{words}, part {done + 1} of {count}" if count > 1 else words
+
     def _plane_number(self, index: tuple[int, ...]) -> int:
         lead = self.plan.plane_axes
         order = [a for a in lead if a != "c"] + [a for a in lead if a == "c"]
@@ -292,9 +232,9 @@ class UpscaledArray:
         return number
 
 
-def _batches(tiles: list[_Tile], size: int) -> list[list[_Tile]]:
+def _batches(tiles: list[PlacedTile], size: int) -> list[list[PlacedTile]]:
     """Group tiles of equal shape, at most `size` together."""
-    alike: dict[Any, list[_Tile]] = defaultdict(list)
+    alike: dict[Any, list[PlacedTile]] = defaultdict(list)
     for tile in tiles:
         lengths = tuple(span.length for span in (*tile.seen, *tile.kept))
         alike[lengths, tile.halo].append(tile)
@@ -307,31 +247,6 @@ def _crop(source: np.ndarray, spans: tuple[Span, Span], window: list[slice]) -> 
         for span, w in zip(spans, window, strict=True)
     )
     return source[:, y, x]
-
-
-def _without(values: np.ndarray, halo: Halo, scale: int = 1) -> np.ndarray:
-    height, width = values.shape[-2:]
-    return values[
-        ...,
-        halo.top * scale : height - halo.bottom * scale,
-        halo.left * scale : width - halo.right * scale,
-    ]
-
-
-def _margin(tile: _Tile) -> Halo:
-    """Return what lies around the kept pixels once the engine has dropped the network's halo."""
-    kept, seen, halo = tile.kept, tile.seen, tile.halo
-    return Halo(
-        kept[0].start - seen[0].start - halo.top,
-        seen[0].stop - kept[0].stop - halo.bottom,
-        kept[1].start - seen[1].start - halo.left,
-        seen[1].stop - kept[1].stop - halo.right,
-    )
-
-
-def _outside(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return by how much values exceed the limits: what a model may not see."""
-    return values - np.clip(values, np.float32(low), np.float32(high))
 
 
 def _restore_gaps(

@@ -93,10 +93,12 @@ def upscale(
     seed : int
         For models that draw random numbers.
     samples : int
-        How many results to draw and average, for models that draw random numbers.
+        How many results to average; above 1 their standard deviation is returned too. Models that
+        draw random numbers draw others for each, and 8 samples begin with the same 4 as 4 do;
+        models that draw none see as many flips and rotations of the image, all of them with 8.
     uncertainty : bool
-        Whether to return the spread too, for models that predict their error. It is computed when
-        it is asked for, in a second pass.
+        Whether to return the error too that a model predicts of itself: half the width of the
+        interval that holds 90 % of its errors. It is computed in a second pass.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps"; "cpu/torch" names the implementation too.
     precision : str
@@ -142,7 +144,7 @@ def upscale(
         options=options,
     )
     result = like(x, image, select(planned(image, plan), channels, planes, region))
-    if not uncertainty:
+    if not plan.spread:
         return result
     return result, like(x, image, select(spread(image, plan), channels, planes, region))
 
@@ -210,24 +212,29 @@ def planned(image: Image, plan: Plan) -> Image:
 
 
 def spread(image: Image, plan: Plan) -> Image:
-    """Return how wrong a model thinks that it is: half the width of its 90 % interval.
+    """Return what `Plan.spread` says: how far samples differ, or the error that a model predicts.
 
     Parameters
     ----------
     image : Image
         The source that the plan was made for.
     plan : Plan
-        Of a model that predicts its error, with `uncertainty`.
+        With several samples, or with `uncertainty`.
 
     Returns
     -------
     Image
         In float32 and the source's units, with the axes of `image`.
     """
-    planned_image = planned(image, plan)
+    result = planned(image, plan)
     data = _lazy(image, plan, part="spread")
     order = [plan.axes.index(a) for a in image.axes]
-    return replace(planned_image, data=data.transpose(order), name=f"{planned_image.name} spread")
+    return replace(
+        result,
+        data=data.transpose(order),
+        name=f"{result.name} {plan.spread}",
+        history=(*result.history[:-1], {**result.history[-1], "part": plan.spread}),
+    )
 
 
 def _lazy(image: Image, plan: Plan, part: Literal["result", "spread"] = "result") -> da.Array:

@@ -68,6 +68,52 @@ def supir(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     return supir_tiny.make(tmp_path_factory.mktemp("supir"))
 
 
+@pytest.fixture(scope="session")
+def ldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a tiny LDM-SR as it is published: pickled weights with attention by its old names."""
+    pytest.importorskip("diffusers")
+    import torch
+    from diffusers import DDIMScheduler, LDMSuperResolutionPipeline, UNet2DModel, VQModel
+
+    folder = tmp_path_factory.mktemp("ldm")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DModel(
+            in_channels=6,
+            out_channels=3,
+            block_out_channels=(32, 64),
+            layers_per_block=1,
+            attention_head_dim=32,
+            norm_num_groups=16,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        )
+        vqvae = VQModel(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(32, 32, 32),
+            latent_channels=3,
+            num_vq_embeddings=64,
+            norm_num_groups=16,
+        )
+    schedule = DDIMScheduler(
+        beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False
+    )
+    pipe = LDMSuperResolutionPipeline(vqvae, unet, schedule)
+    pipe.save_pretrained(folder)
+    for name, part in (("unet", unet), ("vqvae", vqvae)):
+        (folder / name / "diffusion_pytorch_model.safetensors").unlink()
+        old = {_old_name(key): tensor for key, tensor in part.state_dict().items()}
+        torch.save(old, folder / name / "diffusion_pytorch_model.bin")
+    return folder
+
+
+def _old_name(name: str) -> str:
+    for new, old in (("to_q", "query"), ("to_k", "key"), ("to_v", "value")):
+        name = name.replace(f".{new}.", f".{old}.")
+    return name.replace(".to_out.0.", ".proj_attn.")
+
+
 _operators: list[Any] = []
 
 

@@ -19,22 +19,21 @@ from diffusers import (
     LDMSuperResolutionPipeline,
     StableDiffusionUpscalePipeline,
     UNet2DConditionModel,
-    UNet2DModel,
-    VQModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from napari_superres.errors import Cancelled, SettingError, WeightsError
-from napari_superres.models.catalog import ModelSpec
+from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Address, Halo, Setting
 from napari_superres.models.families import latent as family
 from napari_superres.models.noise import PlaneNoise
-from napari_superres.progress import on_tick
+from napari_superres.progress import doing, on_tick
 from tests.supir_tiny import save_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_superres.models.catalog import ModelSpec
     from napari_superres.models.engine import Engine
 
 WHOLE = Halo(0, 0, 0, 0)
@@ -56,7 +55,7 @@ def plane() -> np.ndarray:
 
 def row(name: str) -> ModelSpec:
     """Return the row of a model."""
-    return ModelSpec(name, "latent", 4, "", "", "", "", "layout only", samples=3)
+    return MODELS[name]
 
 
 def load(folder: Path, name: str, precision: str = "float32", **options: Any) -> Engine:
@@ -64,48 +63,6 @@ def load(folder: Path, name: str, precision: str = "float32", **options: Any) ->
     options = {"base": str(folder), "steps": 3, **options}
     setting = Setting(precision=precision, options=tuple(options.items()))
     return family.load(row(name), {}, setting)
-
-
-@pytest.fixture(scope="module")
-def ldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save a tiny LDM-SR as it is published: pickled weights with attention by its old names."""
-    folder = tmp_path_factory.mktemp("ldm")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        unet = UNet2DModel(
-            in_channels=6,
-            out_channels=3,
-            block_out_channels=(32, 64),
-            layers_per_block=1,
-            attention_head_dim=32,
-            norm_num_groups=16,
-            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        )
-        vqvae = VQModel(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(32, 32, 32),
-            latent_channels=3,
-            num_vq_embeddings=64,
-            norm_num_groups=16,
-        )
-    schedule = DDIMScheduler(
-        beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False
-    )
-    pipe = LDMSuperResolutionPipeline(vqvae, unet, schedule)
-    pipe.save_pretrained(folder)
-    for name, part in (("unet", unet), ("vqvae", vqvae)):
-        (folder / name / "diffusion_pytorch_model.safetensors").unlink()
-        old = {_old_name(key): tensor for key, tensor in part.state_dict().items()}
-        torch.save(old, folder / name / "diffusion_pytorch_model.bin")
-    return folder
-
-
-def _old_name(name: str) -> str:
-    for new, old in (("to_q", "query"), ("to_k", "key"), ("to_v", "value")):
-        name = name.replace(f".{new}.", f".{old}.")
-    return name.replace(".to_out.0.", ".proj_attn.")
 
 
 @pytest.fixture(scope="module")
@@ -253,16 +210,16 @@ def test_noise_has_an_address_and_nothing_else_counts(ldm: Path) -> None:
 
 def test_cancelling_stops_between_two_calls_of_the_network(ldm: Path) -> None:
     """Somebody who presses Cancel would wait for the rest of a plane."""
-    seen: list[tuple[int, int]] = []
+    seen: dict[tuple[int, int], str] = {}
 
     def stop(done: int, total: int) -> None:
-        seen.append((done, total))
+        seen[done, total] = doing()
         if done == 1:
             raise Cancelled("Stopped.")
 
     with on_tick(stop), pytest.raises(Cancelled):
         load(ldm, "ldm-sr-x4")(plane(), WHOLE, AT)
-    assert seen == [(0, 3), (1, 3)]
+    assert seen == {(0, 3): "step 1 of 3", (1, 3): "step 2 of 3"}
 
 
 @pytest.mark.parametrize(

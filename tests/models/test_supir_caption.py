@@ -13,13 +13,10 @@ pytest.importorskip("transformers")
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from napari_superres.errors import WeightsError
+from napari_superres.errors import SettingError, WeightsError
+from napari_superres.models.captions import parse_captions, reviewing, write_captions
 from napari_superres.models.engine import Address, Halo
-from napari_superres.models.families.supir.caption import (
-    TransformersCaptioner,
-    as_picture,
-    reviewing,
-)
+from napari_superres.models.families.supir.caption import TransformersCaptioner, as_picture
 from napari_superres.models.families.supir.engine import SupirEngine
 from napari_superres.models.families.supir.loading import load_supir
 from napari_superres.models.families.supir.pipeline import Pipeline
@@ -85,6 +82,46 @@ def test_each_plane_is_described_once_and_the_text_counts(supir: Tiny) -> None:
         edited = engine(plane, halo, [Address(0, 0, 7, 0, 0)])
     assert shown == [(7, "Picture 2.")]
     np.testing.assert_array_equal(edited, plain(plane, halo, [Address(0, 0, 7, 0, 0)]))
+
+
+def test_captions_given_beforehand_are_used_in_place_of_a_captioners(supir: Tiny) -> None:
+    """What a user has read and changed would be described anew."""
+    torch.set_num_threads(1)
+    loaded = load_supir(supir.supir, str(supir.diffusers))
+    captions = {0: "Round cells.", 12: ""}
+    text = write_captions(captions)
+    assert parse_captions(text) == captions
+    assert parse_captions("") == {}
+    asked: list[str] = []
+
+    def words(text: str) -> Any:
+        asked.append(text)
+        return loaded.encoders(text)
+
+    settings = Settings(smallest=64, steps=1, prompt="Sharp.", captions=text)
+    layout = loaded.layout
+    pipeline = Pipeline(
+        loaded.network,
+        loaded.autoencoder,
+        settings,
+        torch.device("cpu"),
+        layout.factor,
+        layout.latent,
+        words,
+    )
+    captioner = Fake()
+    engine = SupirEngine(pipeline, 4, captioner)
+    plane = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
+    for number in (0, 12, 3):
+        engine(plane, Halo(0, 0, 0, 0), [Address(0, 0, number, 0, 0)])
+    assert asked[::2] == ["Round cells.Sharp.", "Sharp.", "Picture 1.Sharp."]
+
+
+@pytest.mark.parametrize("text", ["cells", "[1]", '{"first": "cells"}', "3"])
+def test_captions_that_are_none_are_refused(text: str) -> None:
+    """A slip of the pen would be ignored, and the picture be made without a caption."""
+    with pytest.raises(SettingError, match="captions is not a JSON object"):
+        parse_captions(text)
 
 
 def test_picture_for_a_captioner_has_the_whole_range() -> None:

@@ -27,7 +27,7 @@ from napari_superres.models.families.supir.loading import load_supir
 from napari_superres.models.families.supir.pipeline import Pipeline
 from napari_superres.models.families.supir.settings import Settings
 from napari_superres.planning import make_plan
-from napari_superres.progress import on_tick
+from napari_superres.progress import doing, on_tick
 from napari_superres.upscaling import planned
 
 if TYPE_CHECKING:
@@ -231,17 +231,33 @@ def test_float16_is_refused_on_a_cpu(supir: Tiny) -> None:
 
 def test_cancelling_stops_between_two_calls_of_the_network(engine: Engine) -> None:
     """Somebody who presses Cancel would wait for the rest of a plane."""
-    seen: list[tuple[int, int]] = []
+    seen: dict[tuple[int, int], str] = {}
 
     def stop(done: int, total: int) -> None:
-        seen.append((done, total))
+        seen[done, total] = doing()
         if done == 5:
             raise Cancelled("Stopped.")
 
     with on_tick(stop), pytest.raises(Cancelled):
         engine(plane(), WHOLE, at())
-    assert seen == [(done, 8) for done in range(6)]  # 2 steps of 4 tiles
+    # Encoding, then 2 steps of 4 tiles.
+    assert list(seen) == [(0, 1), *((done, 8) for done in range(6))]
+    assert seen[5, 8] == "step 2 of 2, tile 2 of 4"
     assert np.isfinite(engine(plane(), WHOLE, at())).all()
+
+
+def test_cancelling_stops_inside_a_call_of_the_network(engine: Engine) -> None:
+    """On a CPU one call takes up to a minute, in which Cancel would do nothing."""
+    times = []
+
+    def stop(done: int, total: int) -> None:
+        times.append(done)
+        if times.count(1) == 3:
+            raise Cancelled("Stopped.")
+
+    with on_tick(stop), pytest.raises(Cancelled):
+        engine(plane(), WHOLE, at())
+    assert times[-3:] == [1, 1, 1]  # within the second call, none of the third
 
 
 @pytest.mark.parametrize(

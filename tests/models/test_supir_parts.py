@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from napari_superres.models.families.supir import colour, samplers, schedule
 from napari_superres.models.families.supir.denoising import Guidance, WordGuided
 from napari_superres.models.families.supir.network import Conditioning
-from napari_superres.models.families.supir.pipeline import resize, working_size
+from napari_superres.models.families.supir.pipeline import resize
+from napari_superres.models.families.supir.sizes import working_size
 from napari_superres.models.families.supir.text import size_vector
 from napari_superres.models.latent_tiles import lay_tiles
 

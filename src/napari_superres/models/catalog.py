@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from napari_superres.models.diffusion_rows import DIFFUSION_ROWS
 from napari_superres.models.spec import Consistency, ModelSpec, Option, Proven, WeightFile
 
 if TYPE_CHECKING:
@@ -303,6 +304,7 @@ _ROWS = (
         flop=1.24e6,
         domain="drawings and animation, degraded by simulation",
     ),
+    *DIFFUSION_ROWS,
 )
 
 MODELS: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _ROWS})

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from napari_superres.models.spec import ModelSpec, Option, WeightFile
-
-if TYPE_CHECKING:
-    from napari_superres.models.spec import Proven
 
 PHOTOGRAPHS = "photographs; detail is generated, not measured: not for quantification"
 
@@ -23,6 +20,23 @@ _PISA = (
     "Sun L, Wu R, Ma Z, et al. Pixel-level and Semantic-level Adjustable Super-resolution: A "
     "Dual-LoRA Approach. CVPR 2025. arXiv:2412.03017"
 )
+
+
+_SUPIR_TERMS = (
+    "In short, and not in place of the text: for non-commercial use alone. Commercial use includes "
+    "processing images that later become training data for anything. Weights and architecture are "
+    "claimed as proprietary: nothing derived from them without permission."
+)
+
+_PLANES: dict[str, Any] = {
+    # Planes of up to 4096 fine pixels are restored at once. Larger ones in parts, which overlap
+    # by 128 + 2 * (64 + 16) source pixels: at least one tile of those that are fused at each step.
+    "unit": "plane",
+    "tile": 1024,
+    "halo": 64,
+    "feather": 128,
+    "multiple": 16,
+}
 
 
 def _tiles(edge: int, stride: int, unit: str) -> tuple[Option, ...]:
@@ -49,6 +63,7 @@ SUPIR_OPTIONS = (
     Option("prompt", "", "What the picture should look like; empty takes the preset's."),
     Option("negative_prompt", "", "What it should not look like; empty takes the preset's."),
     Option("captioner", "", "Model that describes each plane, by folder or id; empty for none."),
+    Option("captions", "", "Texts for planes, as JSON, in place of what the captioner would say."),
     Option("steps", 50, "Calls of the network.", low=1, high=1000),
     Option(
         "sampler",
@@ -104,10 +119,9 @@ def _supir(name: str, letter: str, title: str) -> ModelSpec:
         samples=3,
         needs_limits=True,
         consistency="local",
-        tile=1024,
-        feather=64,
-        multiple=16,
-        unit="plane",
+        **_PLANES,
+        random=True,
+        terms=_SUPIR_TERMS,
         options=SUPIR_OPTIONS,
         # Decoding: four maps of 128 channels and 16 fine pixels, in float32.
         workspace=32_000,
@@ -127,10 +141,9 @@ def _latent(
     name: str,
     title: str,
     licence: str,
-    homepage: str,
+    folders: tuple[str, ...],
     options: tuple[Option, ...],
     parameters: int,
-    proven: Proven = "layout only",
 ) -> ModelSpec:
     return ModelSpec(
         name=name,
@@ -140,15 +153,14 @@ def _latent(
         domain=PHOTOGRAPHS,
         licence=licence,
         citation=_LDM,
-        proven=proven,
-        homepage=homepage,
+        proven="layout only",
+        homepage=f"https://huggingface.co/{folders[0]}",
         samples=3,
         needs_limits=True,
         consistency="local",
-        tile=1024,
-        feather=32,
-        multiple=8,
-        unit="plane",
+        **_PLANES,
+        random=True,
+        folders=folders,
         options=options,
         workspace=32_000,
         parameters=parameters,
@@ -162,7 +174,7 @@ DIFFUSION_ROWS = (
         "ldm-sr-x4",
         "Latent diffusion x4 without words: small, runs on a CPU, soft",
         "Apache-2.0",
-        "https://huggingface.co/CompVis/ldm-super-resolution-4x-openimages",
+        ("CompVis/ldm-super-resolution-4x-openimages",),
         (_STEPS, _ETA, *_tiles(128, 96, "source pixels"), _BASE),
         169_000_000,
     ),
@@ -170,7 +182,10 @@ DIFFUSION_ROWS = (
         "sd-x4",
         "Stable Diffusion x4: guided by words",
         "OpenRAIL++-M",
-        "https://huggingface.co/stabilityai/stable-diffusion-x4-upscaler",
+        (
+            "stabilityai/stable-diffusion-x4-upscaler",
+            "sd2-community/stable-diffusion-x4-upscaler",
+        ),
         (
             _STEPS,
             _ETA,
@@ -198,10 +213,7 @@ DIFFUSION_ROWS = (
         samples=3,
         needs_limits=True,
         consistency="local",
-        tile=1024,
-        feather=32,
-        multiple=16,
-        unit="plane",
+        **_PLANES,
         options=(
             Option("fidelity", 1.0, "How much of the restoration of pixels is applied.", 0, 2),
             Option("looks", 1.0, "How much detail is invented; 0 gives a regression.", 0, 2),

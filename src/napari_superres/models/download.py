@@ -18,6 +18,7 @@ from napari_superres.models.cache import (
     weights_folder,
     write_record,
 )
+from napari_superres.models.hub import fetch_folder
 from napari_superres.models.weights import check_file, check_licence, locate
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def download(
         If the cache cannot be written.
     """
     check_licence(spec)
-    paths = []
+    paths = [fetch_folder(spec.folders, spec.name)] if spec.folders else []
     for file in spec.weights:
         path = locate(spec, file)
         if path is None:

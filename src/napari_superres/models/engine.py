@@ -137,6 +137,12 @@ class Family(Protocol):
     def load(self, spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engine:
         """Return an engine for `spec`; `weights` maps each file name of the row to its path."""
 
+    # Families of models that restore planes have these too.
+    # check_options(spec, options): refuses options that make no sense together
+    # work(spec, options, height, width) -> Work: what there is to compute for a plane
+    # And those whose files have no published checksum:
+    # check_file(spec, file, path): refuses a file that does not fit
+
 
 _engines: dict[tuple[Any, ...], Engine] = {}
 _loading = threading.Lock()
@@ -186,9 +192,10 @@ def choose_compute(
         ``"auto"`` (the first GPU, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``;
         ``"cpu/torch"`` names the implementation too.
     precision : str
-        ``"auto"`` (float32), ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+        ``"auto"`` (float32; bfloat16 for models that restore planes on a GPU), ``"float32"``,
+        ``"float16"`` or ``"bfloat16"``.
     batch : int, optional
-        None for 1 on a CPU and 8 elsewhere.
+        None for 1 on a CPU and 8 elsewhere; always 1 for models that restore planes.
 
     Raises
     ------
@@ -201,7 +208,6 @@ def choose_compute(
         raise SettingError(
             f"precision='{precision}' is not known.", f"Use one of: auto, {', '.join(PRECISIONS)}."
         )
-    precision = "float32" if precision == "auto" else precision
     device, _, engine = device.partition("/")
     engines = load_family(spec.family).ENGINES
     if engine and engine not in engines:
@@ -217,6 +223,9 @@ def choose_compute(
         )
     else:
         device = "cpu"
+    if precision == "auto":
+        halves = spec.unit == "plane" and device != "cpu"
+        precision = "bfloat16" if halves else "float32"
     if device != "cpu" or precision != "float32":
         engine = engine or "torch"
     else:
@@ -228,7 +237,9 @@ def choose_compute(
         )
     if batch is not None and batch < 1:
         raise SettingError(f"batch={batch} is not a number of tiles.", "Use 1 or more.")
-    batch = batch or (1 if device == "cpu" else 8)
+    if spec.unit == "plane" and (batch or 1) > 1:
+        raise SettingError(f"'{spec.name}' restores planes one by one.", "Leave batch= out.")
+    batch = batch or (1 if device == "cpu" or spec.unit == "plane" else 8)
     return Compute(engine, _version(engine), device, precision, batch)
 
 
@@ -257,15 +268,15 @@ def _torch_device(wish: str) -> str:
         return "cpu"
     import torch
 
-    kind = wish.partition(":")[0]
-    if kind not in ("auto", "cpu", "cuda", "mps"):
+    kind, _, number = wish.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or not (number or "0").isdecimal():
         raise SettingError(f"device='{wish}' is not known.", "Use auto, cpu, cuda, cuda:N or mps.")
     if kind == "auto":
         if torch.cuda.is_available():
             return "cuda:0"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     if kind == "cuda":
-        index = int(wish.partition(":")[2] or 0)
+        index = int(number or 0)
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if index >= found:
             raise SettingError(

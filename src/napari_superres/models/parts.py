@@ -1,4 +1,4 @@
-"""Parts of diffusion models: where they are on this computer, and how they get their tensors.
+"""Parts of diffusion models: how they get their tensors.
 
 Nothing is fetched, nothing that a file carries is executed, and a part gets exactly its own
 tensors.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -20,7 +18,8 @@ from napari_superres.errors import WeightsError
 from napari_superres.models.checkpoints import read_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -168,50 +167,6 @@ def modern_name(name: str) -> str:
     return name
 
 
-def find_folder(wish: str, ids: Sequence[str], model: str) -> Path:
-    """Return the folder of a diffusers model on this computer.
-
-    Parameters
-    ----------
-    wish : str
-        A folder, or an id on the Hugging Face hub; empty looks for `ids`.
-    ids : sequence of str
-        Where the model is published, best first.
-    model : str
-        What to call it in an error.
-
-    Raises
-    ------
-    WeightsError
-        If it is not here; nothing is fetched.
-    """
-    for name in (wish,) if wish else ids:
-        folder = local_place(name)
-        if folder is not None and folder.is_dir():
-            return folder
-    raise WeightsError(
-        f"'{model}' needs the folder {' or '.join((wish,) if wish else ids)}, which is not on this "
-        "computer; nothing is downloaded unasked.",
-        f"Fetch it with 'hf download {wish or ids[0]}', or name a folder with option base=PATH.",
-    )
-
-
-def local_place(name: str) -> Path | None:
-    """Return a path as it is, an id as its folder in the hub's cache; None if it is not here."""
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        return None
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-
-
 def fill(
     part: nn.Module,
     tensors: Mapping[str, Tensor],
@@ -240,6 +195,41 @@ def fill(
     WeightsError
         If tensors are missing, too many, of another shape, or not finite.
     """
+    check_fit(part, tensors, source, name=name, where=where)
+    state = {}
+    for key, expected in part.state_dict().items():
+        tensor = tensors[source[key]]
+        # NaN and infinity survive a sum, which is the fastest way to look at every number.
+        if not tensor.is_floating_point() or not tensor.sum(dtype=torch.float32).isfinite():
+            raise WeightsError(
+                f"'{where}' is unusable: its tensor '{source[key]}' is not made of finite numbers.",
+                "Fetch the file again.",
+            )
+        state[key] = tensor.reshape(expected.shape).to(dtype, copy=True).contiguous()
+    part.load_state_dict(state, strict=True, assign=True)
+    part.requires_grad_(False).eval()
+
+
+def check_fit(
+    part: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: Mapping[str, str],
+    *,
+    name: str,
+    where: str,
+) -> None:
+    """Refuse tensors that are not all of a part's, and no others; none is read for it.
+
+    Parameters
+    ----------
+    part, tensors, source, name, where
+        As for `fill`.
+
+    Raises
+    ------
+    WeightsError
+        If tensors are missing, too many, or of another shape.
+    """
     expected = {key: value.shape for key, value in part.state_dict().items()}
     lacking = [key for key in expected if key not in source]
     if lacking:
@@ -255,24 +245,12 @@ def fill(
             f"them '{source[foreign[0]]}'.",
             "It is of another network.",
         )
-    state = {}
     for key, shape in expected.items():
-        tensor = tensors[source[key]]
+        found = tensors[source[key]].shape
         # Attention of the autoencoder is published as convolutions of one pixel.
-        if tensor.shape[: len(shape)] == shape and tensor.numel() == shape.numel():
-            tensor = tensor.reshape(shape)
-        if tensor.shape != shape:
+        if found[: len(shape)] != shape or found.numel() != shape.numel():
             raise WeightsError(
-                f"'{where}' holds '{source[key]}' with shape {tuple(tensor.shape)}; the {name} "
+                f"'{where}' holds '{source[key]}' with shape {tuple(found)}; the {name} "
                 f"has {tuple(shape)}.",
                 "It is of another network.",
             )
-        # NaN and infinity survive a sum, which is the fastest way to look at every number.
-        if not tensor.is_floating_point() or not tensor.sum(dtype=torch.float32).isfinite():
-            raise WeightsError(
-                f"'{where}' is unusable: its tensor '{source[key]}' is not made of finite numbers.",
-                "Fetch the file again.",
-            )
-        state[key] = tensor.to(dtype, copy=True).contiguous()
-    part.load_state_dict(state, strict=True, assign=True)
-    part.requires_grad_(False).eval()

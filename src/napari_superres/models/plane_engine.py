@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ import torch
 from napari_superres.errors import ResourceError, SettingError
 from napari_superres.models.noise import PlaneNoise
 from napari_superres.models.threads import fixed_threads
+from napari_superres.progress import breathe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from napari_superres.models.engine import Address, Halo
 
@@ -89,7 +91,7 @@ class PlaneEngine:
         SettingError
             If half precision overflows.
         Cancelled
-            If whoever listens to `tick` wants it; between two calls of the network.
+            If whoever listens to `tick` wants it; between two blocks of the network.
         """
         return np.stack([self._one(tile, halo, here) for tile, here in zip(tiles, at, strict=True)])
 
@@ -117,6 +119,16 @@ class PlaneEngine:
         s = self.scale
         top, left = halo.top * s, halo.left * s
         return np.asarray(fine[:, top : height - halo.bottom * s, left : width - halo.right * s])
+
+
+def stoppable(network: nn.Module) -> None:
+    """Let a network be stopped inside a call: before each of its residual and attention blocks.
+
+    On a CPU one call takes up to a minute.
+    """
+    for name, module in network.named_modules():
+        if re.search(r"(resnets|attentions)\.\d+$", name):
+            module.register_forward_pre_hook(lambda *_: breathe())
 
 
 def torch_type(device: str, precision: str) -> torch.dtype:

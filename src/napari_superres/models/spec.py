@@ -116,7 +116,14 @@ class ModelSpec:
     multiple : int
         The network's input sides are multiples of this.
     unit : {"tile", "plane"}
-        What is computed independently.
+        What is computed independently: a tile, or a whole plane whose parts are fused at every
+        step. Only planes longer than `tile` are restored in parts then.
+    random : bool
+        Whether it draws random numbers, so that several samples of one plane differ.
+    terms : str
+        What whoever accepts the licence should know of it, in a few sentences.
+    folders : tuple of str
+        Ids of the folder it needs on the Hugging Face hub, best first; any of them will do.
     options : tuple of Option
         What it takes beside the shared settings.
     workspace : int
@@ -152,6 +159,9 @@ class ModelSpec:
     tile: int = 512
     multiple: int = 1
     unit: Literal["tile", "plane"] = "tile"
+    random: bool = False
+    terms: str = ""
+    folders: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     workspace: int = 0
     parameters: int = 0

@@ -23,6 +23,7 @@ from napari_superres.models.cache import (
     weights_folder,
 )
 from napari_superres.models.catalog import MODELS, default_model
+from napari_superres.models.hub import local_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,9 +183,12 @@ def check_file(spec: ModelSpec, file: WeightFile, path: Path, *, again: bool = F
 def check_licence(spec: ModelSpec) -> None:
     """Refuse a model whose licence must be accepted and was not."""
     if spec.consent and spec.name not in accepted_licences():
+        terms = f" {spec.terms}" if spec.terms else ""
         raise LicenceError(
-            f"The licence of '{spec.name}' ({spec.licence}) must be accepted before its first use.",
-            f"Read it at {spec.homepage}, then run 'superres models accept {spec.name}'.",
+            f"The licence of '{spec.name}' ({spec.licence}) must be accepted before its first "
+            f"use.{terms}",
+            f"Read it at {spec.homepage}, then run 'superres models accept {spec.name}', or add "
+            f"--accept-licence {spec.name}.",
         )
 
 
@@ -214,6 +218,8 @@ def state(spec: ModelSpec) -> State:
     if spec.bundled:
         return "bundled"
     here = all(locate(spec, file) is not None for file in needed_files(spec))
+    if spec.folders:
+        here = here and any(local_place(name) is not None for name in spec.folders)
     return "ready" if here else "to download"
 
 

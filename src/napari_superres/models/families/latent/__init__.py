@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import SettingError
 from napari_superres.models.families.supir import check_installed
+from napari_superres.models.workload import Work, fused_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 ENGINES = ("torch",)
 
-LDM_IDS = ("CompVis/ldm-super-resolution-4x-openimages",)
-SD_IDS = ("stabilityai/stable-diffusion-x4-upscaler", "sd2-community/stable-diffusion-x4-upscaler")
+_FLOP = {"ldm-sr-x4": (0.458e12, 3.095e12), "sd-x4": (1.131e12, 3.095e12)}
+"""Floating-point operations for 128 x 128 source pixels, counted: one call, and decoding."""
 
 MULTIPLE = 8
 """Both networks halve their input three times; planes are continued by reflection to that."""
@@ -91,6 +92,24 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
     from napari_superres.models.families.latent.engine import load_latent
 
     return load_latent(spec, settings_from(setting.options, spec.name), setting)
+
+
+def check_options(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> None:
+    """Refuse options that make no sense together, before anything is loaded."""
+    settings_from(options, spec.name)
+
+
+def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width: int) -> Work:
+    """Return what there is to compute for a plane of some source pixels; see `Work`."""
+    settings = settings_from(options, spec.name)
+    tiles, area = 1, 1.0
+    for length in (-(-n // MULTIPLE) * MULTIPLE for n in (height, width)):
+        tiles *= fused_tiles(length, settings.latent_tile, settings.latent_stride)
+        area *= min(settings.latent_tile, length) / 128
+    call, decode = _FLOP[spec.name]
+    branches = 1 if settings.guidance == 1 else 2
+    rest = decode * height * width / 128**2
+    return Work(settings.steps * tiles, call * area * branches, rest)
 
 
 def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:

@@ -17,11 +17,13 @@ from torch.nn import functional
 
 from napari_superres.errors import WeightsError
 from napari_superres.models import strips
-from napari_superres.models.families.latent import LDM_IDS, MULTIPLE, SD_IDS
+from napari_superres.models.families.latent import MULTIPLE
 from napari_superres.models.families.supir.text import encode_folder
+from napari_superres.models.hub import find_folder
 from napari_superres.models.latent_tiles import lay_tiles
-from napari_superres.models.parts import find_folder, load_part
-from napari_superres.models.plane_engine import PlaneEngine, torch_type
+from napari_superres.models.parts import load_part
+from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
+from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 
 if TYPE_CHECKING:
@@ -124,7 +126,8 @@ class LatentEngine(PlaneEngine):
             scaled = torch.cat([schedule.scale_model_input(latent, t), source], dim=1)
             seen = torch.zeros_like(latent)
             for number, tile in enumerate(tiles):
-                tick(index * len(tiles) + number, settings.steps * len(tiles))
+                words = step_words(index, settings.steps, number, len(tiles))
+                tick(index * len(tiles) + number, settings.steps * len(tiles), words)
                 cut = (..., tile.rows, tile.columns)
                 seen[cut] += self._predict(scaled[cut], t, level) * tile.weights.to(self.device)
             fresh = draw("step", index, channels) if settings.eta > 0 else None
@@ -171,11 +174,11 @@ def load_latent(spec: ModelSpec, settings: Settings, setting: Setting) -> Latent
     dtype = torch_type(setting.device, setting.precision)
     device = torch.device(setting.device)
     plain = spec.name.startswith("ldm-sr")
-    folder = find_folder(settings.base, LDM_IDS if plain else SD_IDS, spec.name)
+    folder = find_folder(settings.base, spec.folders, spec.name)
     read = _load_plain if plain else _load_worded
     parts = read(folder, settings, dtype)
-    parts.network.to(device)
-    parts.decoder.to(device)
+    for part in (parts.network.to(device), parts.decoder.to(device)):
+        stoppable(part)
     return LatentEngine(spec.name, spec.scale, parts, settings, device)
 
 

@@ -15,15 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import SettingError, WeightsError
 from napari_superres.models.families.supir import check_installed
+from napari_superres.models.families.supir.sizes import working_size
+from napari_superres.models.workload import Work, fused_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_superres.models.catalog import ModelSpec
+    from napari_superres.models.catalog import ModelSpec, WeightFile
     from napari_superres.models.engine import Engine, Setting
 
 ENGINES = ("torch",)
+
+_FACTOR = 8
+"""Pixels along an edge of a latent."""
+
+_CALL, _CODING = 0.804e12, 3.631e12
+"""Floating-point operations at 512 x 512 pixels, counted: one call; encoding and decoding."""
 
 IDS = (
     "stabilityai/stable-diffusion-2-1-base",
@@ -126,6 +134,34 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
         raise WeightsError(f"'{spec.name}' needs the file '{name}'.", f"See {spec.homepage}.")
     settings = settings_from(setting.options, spec.name)
     return load_onestep(spec, weights[name], RECIPES[spec.name], settings, setting)
+
+
+def check_options(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> None:
+    """Refuse options that make no sense together, before anything is loaded."""
+    settings_from(options, spec.name)
+
+
+def check_file(spec: ModelSpec, file: WeightFile, path: Path) -> None:
+    """Refuse a file that lacks one of the changes; see `library.add`."""
+    from napari_superres.models.families.onestep.lora import read_changes
+    from napari_superres.models.parts import open_tensors
+
+    recipe = RECIPES[spec.name]
+    tensors = open_tensors(path, recipe.under)
+    for ending in (recipe.fidelity, recipe.looks):
+        read_changes(tensors, ending, str(path))
+
+
+def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width: int) -> Work:
+    """Return what there is to compute for a plane of some source pixels; see `Work`."""
+    settings = settings_from(options, spec.name)
+    size = working_size(height, width, spec.scale, settings.smallest)
+    tiles, area = 1, 1.0
+    for length in (n // _FACTOR for n in size):
+        tiles *= fused_tiles(length, settings.latent_tile, settings.latent_stride)
+        area *= min(settings.latent_tile, length) / 64
+    networks = 1 if settings.fidelity == settings.looks or settings.looks == 0 else 2
+    return Work(tiles * networks, _CALL * area, _CODING * size[0] * size[1] / 512**2)
 
 
 def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:

@@ -12,11 +12,14 @@ from napari_superres.models import strips
 from napari_superres.models.families.onestep import IDS
 from napari_superres.models.families.onestep.lora import merge, read_changes
 from napari_superres.models.families.supir.colour import FIXES
-from napari_superres.models.families.supir.pipeline import resize, working_size
+from napari_superres.models.families.supir.pipeline import resize
+from napari_superres.models.families.supir.sizes import working_size
 from napari_superres.models.families.supir.text import encode_folder
+from napari_superres.models.hub import find_folder
 from napari_superres.models.latent_tiles import lay_tiles
-from napari_superres.models.parts import find_folder, load_part, open_tensors
-from napari_superres.models.plane_engine import PlaneEngine, torch_type
+from napari_superres.models.parts import load_part, open_tensors
+from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
+from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 
 if TYPE_CHECKING:
@@ -98,7 +101,8 @@ class OneStepEngine(PlaneEngine):
         for number, tile in enumerate(tiles):
             cut = (..., tile.rows, tile.columns)
             for index, (network, share) in enumerate(self.networks):
-                tick(number * len(self.networks) + index, calls)
+                done = number * len(self.networks) + index
+                tick(done, calls, step_words(0, 1, done, calls))
                 dtype = network.conv_out.weight.dtype
                 words = self.words.to(latent.device, dtype)
                 found = network(latent[cut].to(dtype), t, encoder_hidden_states=words)
@@ -144,6 +148,8 @@ def load_onestep(
     careful = torch.bfloat16 if dtype == torch.float16 else dtype
     autoencoder = load_part(folder, "vae", AutoencoderKL, careful, half=half).to(device)
     words = encode_folder(folder, (settings.prompt,), dtype)
+    for part in (autoencoder, *(network for network, _ in networks)):
+        stoppable(part)
     return OneStepEngine(
         spec.name, spec.scale, networks, autoencoder, words, recipe.step, settings, device
     )

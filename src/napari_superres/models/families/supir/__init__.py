@@ -10,18 +10,27 @@ Nothing heavy is imported before `load` is called.
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import MissingDependencyError, WeightsError
+from napari_superres.models.families.supir.settings import settings_from
+from napari_superres.models.families.supir.sizes import working_size
+from napari_superres.models.workload import Work, fused_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_superres.models.catalog import ModelSpec
+    from napari_superres.models.catalog import ModelSpec, WeightFile
     from napari_superres.models.engine import Engine, Setting
 
 ENGINES = ("torch",)
+
+_FACTOR = 8
+"""Pixels along an edge of a latent."""
+
+_CALL, _ENCODE, _DECODE = 10.14e12, 4.9e12, 10.5e12
+"""Floating-point operations at 1024 x 1024 pixels, counted: network with control, autoencoder."""
 
 NEEDED = ("diffusers", "transformers", "accelerate")
 """Packages of the extra ``diffusion``."""
@@ -51,7 +60,6 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
     """
     check_installed(spec.name)
     from napari_superres.models.families.supir.engine import load_engine
-    from napari_superres.models.families.supir.settings import settings_from
 
     own, *others = [file.name for file in spec.weights]
     if own not in weights:
@@ -64,6 +72,35 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
         device=setting.device,
         precision=setting.precision,
     )
+
+
+def check_options(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> None:
+    """Refuse options that make no sense together, before anything is loaded."""
+    settings_from(options)
+
+
+def check_file(spec: ModelSpec, file: WeightFile, path: Path) -> None:
+    """Refuse a file that is not a complete SUPIR file; see `library.add`."""
+    check_installed(spec.name)
+    from napari_superres.models.families.supir.loading import check_supir
+
+    check_supir(path)
+
+
+def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width: int) -> Work:
+    """Return what there is to compute for a plane of some source pixels; see `Work`."""
+    settings = settings_from(options)
+    size = working_size(height, width, spec.scale, settings.smallest)
+    tiles, area = 1, 1.0
+    for length in (n // _FACTOR for n in size):
+        tiles *= fused_tiles(length, settings.latent_tile, settings.latent_stride)
+        area *= min(settings.latent_tile, length) / 128
+    # With and without the words, unless only the words count.
+    branches = 1 if settings.guidance == settings.guidance_start == 1 else 2
+    twice = settings.restoration > 0 or settings.reference != "input" or settings.captioner
+    seen = (_ENCODE + _DECODE) * (2 if twice else 1)
+    rest = seen * size[0] * size[1] / 1024**2
+    return Work(settings.steps * tiles, _CALL * area * branches, rest)
 
 
 def check_installed(name: str) -> None:

@@ -11,7 +11,8 @@ from napari_superres.errors import WeightsError
 from napari_superres.models.cache import weights_folder
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.text import encoder_config, from_open_clip
-from napari_superres.models.parts import Found, local_place, modern_name, open_folder, open_tensors
+from napari_superres.models.hub import local_place
+from napari_superres.models.parts import Found, modern_name, open_folder, open_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,32 +1,19 @@
-"""Describe a picture in words, for the prompt; off unless asked for.
-
-Captioners are trained on photographs: they name things that are not there, and what is named is
-drawn. A caption can be read, and changed or dropped, before it is used: see `reviewing`.
-"""
+"""Describe a picture in words, for the prompt; off unless asked for. See `models.captions`."""
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from napari_superres.errors import WeightsError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 QUESTION = "Describe this image and its style in a very detailed manner."
 """What models that answer questions are asked, as in the original."""
 
 LONGEST = 512
 """Tokens of an answer; SDXL reads 77 of them."""
-
-_log = logging.getLogger(__name__)
-_reviewer: ContextVar[Callable[[int, str], str] | None] = ContextVar("reviewer", default=None)
 
 
 class Captioner(Protocol):
@@ -39,31 +26,6 @@ class Captioner(Protocol):
         ----------
         picture : np.ndarray, shape (y, x, 3), uint8
         """
-
-
-@contextmanager
-def reviewing(reviewer: Callable[[int, str], str]) -> Iterator[None]:
-    """Show each caption to somebody before it is used, as long as the context lasts.
-
-    Parameters
-    ----------
-    reviewer : callable
-        Gets the number of the plane and the caption; returns the text to use instead. Called in
-        this thread.
-    """
-    token = _reviewer.set(reviewer)
-    try:
-        yield
-    finally:
-        _reviewer.reset(token)
-
-
-def reviewed(plane: int, caption: str) -> str:
-    """Return the caption as whoever reviews it leaves it, and log it."""
-    reviewer = _reviewer.get()
-    text = reviewer(plane, caption) if reviewer is not None else caption
-    _log.info("plane %d is described as: %s", plane, text)
-    return text
 
 
 class TransformersCaptioner:

@@ -10,6 +10,7 @@ import torch
 
 from napari_superres.models.families.supir import schedule
 from napari_superres.models.families.supir.network import Conditioning
+from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class WordGuided:
         scaled = (x / math.sqrt(trained**2 + 1)).to(self.dtype)
         seen = torch.zeros_like(x)
         for number, tile in enumerate(self.tiles):
-            tick(index * len(self.tiles) + number, self.steps * len(self.tiles))
+            words = step_words(index, self.steps, number, len(self.tiles))
+            tick(index * len(self.tiles) + number, self.steps * len(self.tiles), words)
             cut = (..., tile.rows, tile.columns)
             noise = self._noise(scaled[cut], self.hint[cut], step, level, strength)
             seen[cut] += noise * tile.weights.to(x.device)

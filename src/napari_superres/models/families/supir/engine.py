@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_superres.models.captions import parse_captions, reviewed
 from napari_superres.models.families.supir.caption import (
     Captioner,
     TransformersCaptioner,
     as_picture,
-    reviewed,
 )
 from napari_superres.models.families.supir.loading import load_supir
 from napari_superres.models.families.supir.pipeline import Pipeline
-from napari_superres.models.plane_engine import PlaneEngine, torch_type
+from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class SupirEngine(PlaneEngine):
     pipeline : Pipeline
     scale : int
     captioner : Captioner, optional
-        Describes each plane once.
+        Describes each plane once, if it is not in the settings' `captions`.
     """
 
     advice = (
@@ -51,17 +51,21 @@ class SupirEngine(PlaneEngine):
         super().__init__("SUPIR", scale, pipeline.device)
         self.pipeline = pipeline
         self.captioner = captioner
+        self._given = parse_captions(pipeline.settings.captions)
         self._captions: dict[tuple[int, int, int], str] = {}
 
     def restore(
         self, plane: Tensor, noise: PlaneNoise, origin: tuple[int, int], address: Address
     ) -> Tensor:
         """Return a restored plane. See `PlaneEngine`."""
-        describe = self._describing(address) if self.captioner else None
+        described = self.captioner is not None or address.plane in self._given
+        describe = self._describing(address) if described else None
         return self.pipeline.restore(plane, self.scale, noise, origin, describe)
 
     def _describing(self, address: Address) -> Callable[[Tensor], str]:
         def describe(picture: Tensor) -> str:
+            if address.plane in self._given:
+                return self._given[address.plane]
             key = (address.plane, address.y, address.x)
             if key not in self._captions:
                 assert self.captioner is not None
@@ -111,8 +115,10 @@ def load_engine(
         torch.device(device),
         loaded.layout.factor,
         loaded.layout.latent,
-        _worded(loaded, settings, stays=captioner is not None),
+        _worded(loaded, settings, stays=captioner is not None or bool(settings.captions)),
     )
+    for part in (loaded.network, loaded.autoencoder):
+        stoppable(part)
     return SupirEngine(pipeline, scale, captioner)
 
 

@@ -12,7 +12,7 @@ from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.network import Network
 from napari_superres.models.families.supir.text import TextEncoders, build_encoder
-from napari_superres.models.parts import Found, fill, open_tensors
+from napari_superres.models.parts import Found, check_fit, fill, open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +86,21 @@ def load_supir(
     )
     words = CLIPTokenizer.from_pretrained(str(checkpoint.tokenizer))
     return Loaded(network, autoencoder, TextEncoders(words, one, two, layout.vector), layout)
+
+
+def check_supir(path: Path) -> None:
+    """Refuse a file that is not a complete SUPIR file.
+
+    Raises
+    ------
+    WeightsError
+        Naming what it lacks.
+    """
+    own = open_tensors(path)
+    layout = layout_of({name: tuple(tensor.shape) for name, tensor in own.items()}, str(path))
+    parts = parts_on_meta(layout)
+    for part, (tensors, source, where) in own_parts(own, layout, str(path)).items():
+        check_fit(parts[part], tensors, source, name=PARTS[part], where=where)
 
 
 def own_parts(tensors: Mapping[str, Tensor], layout: Layout, where: str) -> dict[str, Found]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from napari_superres.models.families.supir.colour import FIXES
 from napari_superres.models.families.supir.denoising import Guidance, WordGuided
 from napari_superres.models.families.supir.samplers import SAMPLERS, Course
+from napari_superres.models.families.supir.sizes import working_size
 from napari_superres.models.latent_tiles import lay_tiles
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from napari_superres.models.families.supir.network import Conditioning, Network
     from napari_superres.models.families.supir.settings import Settings
     from napari_superres.models.noise import PlaneNoise
-
-MULTIPLE = 64
-"""The network works on images whose sides are multiples of this."""
-
-LONGEST = 4
-"""Small planes are enlarged until their long side has this many times the smallest short side."""
 
 
 @dataclass(frozen=True)
@@ -178,26 +173,6 @@ class Pipeline:
         finally:
             if waits:
                 part.to("cpu")
-
-
-def working_size(height: int, width: int, scale: int, smallest: int) -> tuple[int, int]:
-    """Return the size in which the network sees a plane.
-
-    `scale` times the plane, or as much larger as its short side needs to have `smallest` pixels;
-    rounded to multiples of 64.
-
-    Parameters
-    ----------
-    height, width : int
-        Of the plane.
-    scale : int
-    smallest : int
-        The length of the short side for which SDXL was trained.
-    """
-    most = LONGEST * smallest / max(height, width)
-    ratio = max(scale, min(smallest / min(height, width), most))
-    y, x = (max(1, round(length * ratio / MULTIPLE)) * MULTIPLE for length in (height, width))
-    return y, x
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import SettingError
+from napari_superres.models.captions import parse_captions
 from napari_superres.models.families.supir.prompts import PRESETS
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Settings:
     captioner : str
         A transformers model that describes each plane, by folder or id; its text goes before the
         prompt. Empty for none.
+    captions : str
+        Texts for planes, in place of what the captioner would say: see `captions.parse_captions`.
     steps : int
         Calls of the network.
     sampler : {"edm", "dpmpp2m"}
@@ -57,6 +60,7 @@ class Settings:
     prompt: str = ""
     negative_prompt: str = ""
     captioner: str = ""
+    captions: str = ""
     steps: int = 50
     sampler: str = "edm"
     guidance: float = 4.0
@@ -118,6 +122,7 @@ def settings_from(options: Sequence[tuple[str, Any]]) -> Settings:
                 f"Use one of: {', '.join(CHOICES[name])}.",
             )
     settings = Settings(**dict(options))
+    parse_captions(settings.captions)
     if settings.steps < 1:
         raise SettingError("SUPIR has no work to do with steps=0 or less.", "Use 1 or more.")
     if not 0 < settings.latent_stride <= settings.latent_tile:
