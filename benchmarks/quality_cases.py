@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +55,16 @@ class Method:
             self, label=self.label.format(scale=scale), model=self.model.format(scale=scale)
         )
 
-    def run(self, pair: Pair, *, uncertainty: bool = False) -> list[np.ndarray]:
+    def run(
+        self, pair: Pair, *, uncertainty: bool = False, tile: int | None = None
+    ) -> list[np.ndarray]:
         """Return the result in float32, and where it is asked for its 90 % bound."""
         image, spec = as_image(pair.source), find_model(self.model, pair.scale)
         wishes: dict[str, Any] = {
             "scale": pair.scale,
             "dtype": "float32",
             "consistency": self.consistency,
+            "tile": tile,
             "uncertainty": uncertainty and spec.bound > 0,
             "compute": choose_compute(spec, "auto", "auto", None),
         }
@@ -77,6 +81,50 @@ class Method:
     def fits(self, scale: int) -> bool:
         """Return whether the model makes images that much finer."""
         return find_model(self.model, scale).scale in (None, scale)
+
+
+def laws(method: Method, pair: Pair) -> dict[str, float]:
+    """Return how far gain and offset, and tiles, change a result: shares of its range.
+
+    Parameters
+    ----------
+    method : Method
+        Of the scale factor of `pair`.
+    pair : Pair
+        The source is taken in other units, and in the smallest tiles that the model allows.
+    """
+    (result,) = method.run(pair)
+    other = replace(pair, source=3 * pair.source + 1000, noise=3 * pair.noise)
+    span = float(np.ptp(result))
+    (scaled,) = method.run(other)
+    (tiled,) = method.run(pair, tile=64)
+    return {
+        "equivariance": float(np.abs(scaled - (3 * result + 1000)).max()) / (3 * span),
+        "seams": float(np.abs(tiled - result).max()) / span,
+    }
+
+
+def seconds(methods: list[Method], edge: int, rounds: int = 3) -> dict[str, float]:
+    """Return how long each method takes on the same plane, in turn, medians over the rounds.
+
+    Parameters
+    ----------
+    methods : list of Method
+        Of one scale factor.
+    edge : int
+        Of the source, which is computed on all cores as users do.
+    rounds : int
+        After one that warms up.
+    """
+    source = np.random.default_rng(0).integers(100, 1000, (edge, edge), dtype=np.uint16)
+    took: dict[str, list[float]] = {method.label: [] for method in methods}
+    for number in range(rounds + 1):
+        for method in methods:
+            began = time.perf_counter()
+            sr.upscale(source, method.model, denoise=method.denoise)
+            if number:
+                took[method.label].append(time.perf_counter() - began)
+    return {label: float(np.median(times)) for label, times in took.items()}
 
 
 def real_images(folder: Path, edge: int, skip: int = 0, every: int = 1) -> dict[str, np.ndarray]:

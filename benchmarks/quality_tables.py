@@ -22,15 +22,27 @@ _WORSE = -0.1
 """Decibels below bicubic from which an image counts as harmed."""
 
 
-def report(records: Records) -> str:
+def report(found: dict[str, Any]) -> str:
     """Return all tables as Markdown, real and simulated images apart."""
-    parts = []
+    parts, records = [], found["figures"]
     for prefix, title in (("real:", "Real micrographs"), ("sim:", "Simulated images")):
         own = [one for one in records if one["image"].startswith(prefix)]
         if own:
             count = len({one["image"] for one in own})
             parts += [f"## {title} ({count})", classical_table(own), gain_table(own)]
             parts += [hindsight_table(own), coverage_table(own)]
+    if "laws" in found:
+        lines = [
+            [one["method"], f"{one['equivariance']:.1e}", f"{one['seams']:.1e}"]
+            for one in found["laws"]
+        ]
+        parts += ["## Laws", _table(["share of the range", "gain and offset", "seams"], lines)]
+        fastest = min(found["seconds"].values())
+        lines = [
+            [label, f"{took:.2f}", f"{took / fastest:.1f}"]
+            for label, took in found["seconds"].items()
+        ]
+        parts += [_table(["512 x 512 pixels", "seconds", "times the fastest"], lines)]
     return "\n\n".join(part for part in parts if part)
 
 
