@@ -34,6 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def no_preferences() -> Iterator[None]:
+    """Let every test begin with the defaults, whatever another test's panel has remembered."""
+    yield
+    preferences = sys.modules.get("napari_superres.plugin.preferences")
+    if preferences is not None:
+        preferences.napari_store.cache_clear()
+        preferences.stored.cache_clear()
+        forget = getattr(sys.modules["napari.settings"], "_clear_plugin_settings_cache", None)
+        if forget is not None:
+            forget()
+
+
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
     """Return a viewer whose window is on the screen; small, because software draws it."""
@@ -118,6 +131,11 @@ def finished(panel: Any) -> None:
     """Wait until nothing runs any more."""
     until(lambda: panel.progress.work is None)
     settle()
+
+
+def words(label: Any) -> str:
+    """Return the text of a label without the marks that keep words together."""
+    return str(label.text()).replace("\u00a0", " ").replace("\u2060", "")
 
 
 def choose_output(panel: Any, output: str) -> None:

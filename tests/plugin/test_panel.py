@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 
 import napari_superres as sr
 from napari_superres.models.catalog import default_model
-from napari_superres.plugin import widget as widget_module
+from napari_superres.plugin import files, steps
 from napari_superres.plugin.commands import open_panel, upscale_active_layer
 from napari_superres.plugin.view import visible_part
 from tests.plugin.conftest import choose_output, click, finished, settle, until
@@ -36,7 +36,11 @@ def test_preview_shows_the_results_pixels_over_the_part_on_the_screen(
     click(qtbot, panel.preview_button)
     assert not panel.run_button.isEnabled()
     finished(panel)
-    (shown,) = [layer for layer in viewer.layers if layer is not noise]
+    assert panel.compare.comparison.mode == "swipe"
+    panel.compare.compare("off")
+    plain, shown = [layer for layer in viewer.layers if layer is not noise]
+    assert not plain.visible
+    assert plain.name == "noise [x4 bicubic, preview]"
     assert shown.name == "noise [x4 lanczos, preview]"
     # The layer's corner tells which part it is.
     first = np.round(noise.world_to_data(shown.data_to_world((-0.5,) * 3)) + 0.5).astype(int)
@@ -45,6 +49,8 @@ def test_preview_shows_the_results_pixels_over_the_part_on_the_screen(
     y, x = 4 * first[1:]
     height, width = shown.data.shape[1:]
     assert np.array_equal(shown.data[0], whole[1, y : y + height, x : x + width])
+    simple = sr.upscale(noise.data, "bicubic", scale=4, axes="zyx")
+    assert np.array_equal(plain.data[0], simple[1, y : y + height, x : x + width])
     top, bottom = noise.corner_pixels[:, 1]
     assert (first[1], height) == (top, 4 * (bottom - top + 1))
     assert shown.colormap.name == "green"
@@ -54,9 +60,10 @@ def test_preview_shows_the_results_pixels_over_the_part_on_the_screen(
     panel.form.choose("bicubic", 2)
     click(qtbot, panel.preview_button)
     finished(panel)
-    assert len(viewer.layers) == 2
-    assert shown.name == "noise [x2 bicubic, preview]"
-    assert shown.data.shape[1:] == (height // 2, width // 2)
+    panel.compare.compare("off")
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["noise", "noise [x2 nearest, preview]", "noise [x2 bicubic, preview]"]
+    assert viewer.layers[-1].data.shape[1:] == (height // 2, width // 2)
 
 
 def test_preview_of_a_pyramid_takes_what_is_on_the_screen_and_no_more(
@@ -119,7 +126,7 @@ def test_cancel_stops_within_a_tile(
     """A button that only drops the result leaves the machine busy for hours."""
     path = tmp_path / "x.ome.zarr"
     monkeypatch.setattr(
-        widget_module.QFileDialog, "getSaveFileName", lambda *args, **options: (str(path), "")
+        files.QFileDialog, "getSaveFileName", lambda *args, **options: (str(path), "")
     )
     engine.seconds = 0.1
     real = panel.form.settings
@@ -133,7 +140,7 @@ def test_cancel_stops_within_a_tile(
     click(qtbot, panel.progress.cancel)
     assert panel.progress.cancel.text() == "Cancelling..."
     finished(panel)
-    workers = widget_module.steps.threads_for("cpu")
+    workers = steps.threads_for("cpu")
     assert engine.calls <= calls + 2 * workers
     settle(0.3)
     assert engine.calls <= calls + 2 * workers

@@ -40,6 +40,36 @@ def preview_view(napari_viewer: Any) -> None:
     open_panel(napari_viewer).preview()
 
 
+def compare_result(napari_viewer: Any) -> None:
+    """Blink between a result and its source, or a preview and interpolation; again to end it."""
+    open_panel(napari_viewer).compare.blink()
+
+
+def export_result(napari_viewer: Any) -> None:
+    """Write the selected result, or the last one, to a file that is asked for."""
+    open_panel(napari_viewer).export()
+
+
+def manage_models(napari_viewer: Any) -> None:
+    """Open the model manager: what is on this computer; download, add and remove."""
+    open_panel(napari_viewer).manage_models()
+
+
+def copy_as_python(napari_viewer: Any) -> None:
+    """Copy a program that makes the selected result, or the present settings' one, again."""
+    open_panel(napari_viewer).copy("python")
+
+
+def copy_as_command(napari_viewer: Any) -> None:
+    """Copy a command line that makes the selected result, or the present settings' one, again."""
+    open_panel(napari_viewer).copy("command")
+
+
+def copy_methods_text(napari_viewer: Any) -> None:
+    """Copy a paragraph for a paper about the selected result, or the present settings' one."""
+    open_panel(napari_viewer).copy("methods")
+
+
 def upscale_active_layer(napari_viewer: Any) -> None:
     """Add a finer layer of the active layer, computed where one looks, with the default model.
 

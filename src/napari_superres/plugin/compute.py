@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_superres.plan import Plan
+    from napari_superres.plugin.meter import Meter
     from napari_superres.upscaled_array import UpscaledArray
 
 Region = tuple[slice, ...]
@@ -71,6 +72,24 @@ def fill(array: UpscaledArray, region: Region) -> Generator[int, None, np.ndarra
         finally:
             for future in running:
                 future.cancel()
+
+
+def filled(
+    array: UpscaledArray, region: Region, meter: Meter
+) -> Generator[object, None, np.ndarray]:
+    """Compute a region of a result as `fill` does, and let a meter count."""
+    meter.total = sum(1 for _ in pieces(array.plan, region))
+    meter.where, meter.step = array.plan.compute.device, ""
+    work = fill(array, region)
+    try:
+        while True:
+            done = next(work)
+            meter.note(done)
+            yield done
+    except StopIteration as end:
+        return np.asarray(end.value)
+    finally:
+        work.close()
 
 
 def pieces(plan: Plan, region: Region) -> Iterator[Region]:

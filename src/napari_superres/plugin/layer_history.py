@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+PREVIEW = "superres_preview"
+"""Key in the metadata of layers that show a part for a moment: nobody's source."""
+
 
 def history_of(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return the upscalings that a layer's metadata tells of, oldest first."""

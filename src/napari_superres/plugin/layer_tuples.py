@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -52,7 +53,9 @@ def image_to_layer_data(image: Image) -> list[LayerTuple]:
     for i, channel in enumerate(image.channels):
         pixels = [level[(slice(None),) * position + (i,)] for level in levels]
         title = _title(image, channel, number=i)
-        tuples.append(_layer(image, pixels, channel, title, several=len(image.channels) > 1))
+        several = len(image.channels) > 1
+        own = replace(image, source=one_channel(image, i)) if several else image
+        tuples.append(_layer(own, pixels, channel, title, several=several))
     return tuples
 
 
@@ -80,7 +83,17 @@ def image_from_layer_data(layer_data: Sequence[LayerTuple]) -> Image:
     layers = [
         Layer.create(data, {**kwargs, "visible": False}, kind) for data, kwargs, kind in layer_data
     ]
-    images = [layer_to_image(layer) for layer in layers]
+    return joined([layer_to_image(layer) for layer in layers])
+
+
+def joined(images: Sequence[Image]) -> Image:
+    """Return images as the channels of one; a single image as it is.
+
+    Raises
+    ------
+    InputError
+        If they differ in size, place or type.
+    """
     first = images[0]
     if len(images) == 1:
         return first
@@ -107,10 +120,30 @@ def image_from_layer_data(layer_data: Sequence[LayerTuple]) -> Image:
         channels=tuple(image.channels[0] for image in images),
         name=first.name,
         is_labels=first.is_labels,
-        source=first.source,
+        source=_all_channels(images),
         metadata=first.metadata,
         history=tuple(unique),
     )
+
+
+def one_channel(image: Image, index: int) -> dict[str, Any]:
+    """Return where one channel of an image comes from: the file, and which of its channels."""
+    earlier = image.source.get("channels", range(len(image.channels)))
+    count = image.source.get("channel_count", len(image.channels))
+    return {**image.source, "channels": [earlier[index]], "channel_count": count}
+
+
+def _all_channels(images: Sequence[Image]) -> dict[str, Any]:
+    """Return where channels that are shown as one image come from; empty if from several files."""
+    sources = [dict(image.source) for image in images]
+    channels = [i for source in sources for i in source.pop("channels", ())]
+    first = sources[0]
+    if any(source != first for source in sources) or len(channels) != len(images):
+        return {}
+    count = first.pop("channel_count")
+    if channels == list(range(count)):
+        return first
+    return {**first, "channels": channels, "channel_count": count}
 
 
 def _layer(

@@ -82,7 +82,7 @@ def layer_to_image(layer: Any, axes: str | None = None) -> Image:
             if note.get("levels") == "source"
             else tuple(as_image(x, axes).data for x in levels[1:])
         ),
-        source=note.get("source") or _source(layer),
+        source=note.get("source") or _source(layer, axes),
         metadata=note.get("metadata", {}),
         history=history_of(layer.metadata),
         **there,
@@ -108,7 +108,7 @@ def check_has_pixels(layer: Any) -> None:
 
 def layer_kwargs(
     layer: Any,
-    scale: int,
+    scale: float,
     *,
     model: str | None = None,
     axes: str | None = None,
@@ -127,8 +127,8 @@ def layer_kwargs(
     ----------
     layer : napari.layers.Image or napari.layers.Labels
         The source.
-    scale : int
-        Scale factor along y and x.
+    scale : float
+        Scale factor along y and x; below 1 for an image of coarser pixels.
     model : str, optional
         Named in the new layer's name.
     axes : str, optional
@@ -148,7 +148,7 @@ def layer_kwargs(
     factor = np.where(fine, float(scale), 1.0)
     shift = (1 / factor - 1) / 2 + (0 if start is None else np.asarray(start, dtype=float))
     kwargs = {
-        "name": f"{layer.name} [x{scale}{' ' + model if model else ''}]",
+        "name": f"{layer.name} [x{scale:g}{' ' + model if model else ''}]",
         "scale": np.asarray(layer.scale) / factor,
         "translate": np.asarray(layer.translate) + data_steps(layer) @ shift,
         "rotate": np.asarray(layer.rotate),
@@ -215,6 +215,6 @@ def _color(layer: Any) -> str | None:
     return "".join(f"{round(float(v) * 255):02X}" for v in colors[-1, :3])
 
 
-def _source(layer: Any) -> dict[str, Any]:
+def _source(layer: Any, axes: str) -> dict[str, Any]:
     path = getattr(layer.source, "path", None)
-    return {"path": str(path)} if path else {}
+    return {"path": str(path), "axes": axes} if path else {}

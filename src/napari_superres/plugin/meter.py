@@ -90,7 +90,7 @@ class Meter:
         parts = [f"{self.unit} {int(done)}/{self.total}"]
         speed = self.speed
         if speed:
-            units = "tiles" if self.unit == "tile" else self.unit
+            units = f"{self.unit}s" if self.unit in ("tile", "block") else self.unit
             parts.append(f"{speed:.2g} {units}/s" if speed < 10 else f"{speed:.0f} {units}/s")
             parts.append(f"{duration((self.total - done) / speed)} left")
         return _joined(*parts, self.where)

@@ -6,6 +6,11 @@ from napari.utils.notifications import notification_manager, show_error
 
 from napari_superres.errors import Cancelled, SuperresError
 
+_MEMORY = (
+    "Memory is full, and nothing was kept. Choose a smaller tile or a memory budget under "
+    "'Compute', or the output 'OME-Zarr file', and close what you do not need."
+)
+
 
 def say(error: Exception) -> str:
     """Show an error as a notification of napari's, and return the sentence.
@@ -20,5 +25,8 @@ def say(error: Exception) -> str:
     if isinstance(error, SuperresError):
         show_error(str(error))
         return str(error)
+    if isinstance(error, MemoryError):
+        show_error(_MEMORY)
+        return _MEMORY
     notification_manager.receive_error(type(error), error, error.__traceback__)
     return f"Something went wrong ({type(error).__name__}: {error}). napari's message has details."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_superres.plugin.notify import say
@@ -18,6 +18,9 @@ LOOK = 150
 
 class ProgressRow(QWidget):
     """Shows one piece of work at a time, and what became of it."""
+
+    cancelled = Signal()
+    """Somebody wants the work to stop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +45,7 @@ class ProgressRow(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK)
         self._timer.timeout.connect(self._look)
-        self.cancel.clicked.connect(self._cancel)
+        self.cancel.clicked.connect(self.stop)
         self._show_bar(visible=False)
         self.tell("")
 
@@ -75,9 +78,12 @@ class ProgressRow(QWidget):
         self.bar.setRange(0, 1000 if meter.total and not meter.step else 0)
         self.bar.setValue(round(1000 * meter.fraction))
         if not self._work.cancelling:
-            self.tell(meter.line())
+            title = f"{self._work.title} · " if self._work.title else ""
+            self.tell(title + meter.line())
 
-    def _cancel(self) -> None:
+    def stop(self) -> None:
+        """Stop the work that is shown, within a tile."""
+        self.cancelled.emit()
         if self._work is not None:
             self._work.cancel()
             self.cancel.setText("Cancelling...")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
@@ -70,7 +71,8 @@ def _read(path: str) -> Image:
         axes = _ask(error)
         if not axes:
             raise
-        return read(path, axes=axes)
+        image = read(path, axes=axes)
+        return replace(image, source={**image.source, "axes": axes})
 
 
 def _ask(error: AxesError) -> str:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels as LabelsLayer
 
-from napari_superres.plugin.layer_history import history_metadata
+from napari_superres.plugin.compare import Pair
+from napari_superres.plugin.layer_history import PREVIEW, history_metadata, history_of
+from napari_superres.plugin.layer_tuples import one_channel
 from napari_superres.plugin.layers import layer_kwargs
 from napari_superres.plugin.on_demand import on_demand_layer
+from napari_superres.plugin.origins import Origin, remember
+from napari_superres.selection import select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_superres.image import Image
     from napari_superres.plan import Plan
     from napari_superres.plugin.steps import Pixels
     from napari_superres.plugin.view import Visible
 
-_PLACE = ("scale", "translate", "rotate", "shear", "affine")
+
+class Preview(NamedTuple):
+    """The layers of a preview, weakly held: the result, and plain interpolation beside it."""
+
+    result: weakref.ref[Any]
+    plain: weakref.ref[Any] | None
+    x: int
 
 
 class Results:
-    """Makes layers of results.
+    """Makes layers of results, and knows which belong together.
 
     Each method returns a function that takes the result, shows it, and says so in one sentence.
     A result lies where its source is by then, also when that was moved or removed meanwhile.
@@ -37,75 +49,119 @@ class Results:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
-        self._previews: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._previews: weakref.WeakKeyDictionary[Any, Preview] = weakref.WeakKeyDictionary()
+        self._made: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+    def previews(self, layers: Sequence[Any]) -> list[Pair]:
+        """Return the previews of layers, each with plain interpolation at the same place."""
+        found = []
+        for layer in layers:
+            preview = self._previews.get(layer)
+            result, plain = (
+                (preview.result(), preview.plain and preview.plain()) if preview else (None, None)
+            )
+            if result in self._viewer.layers and plain in self._viewer.layers:
+                found.append(Pair(plain, result, preview.x if preview else None))
+        return found
+
+    def pairs(self, layers: Sequence[Any]) -> list[Pair]:
+        """Return the results of layers, each with its source."""
+        found = [(layer, self._made.get(layer, lambda: None)()) for layer in layers]
+        return [Pair(*both) for both in found if all(x in self._viewer.layers for x in both)]
+
+    def last(self, layers: Sequence[Any]) -> list[Any]:
+        """Return the last results of layers, as far as they are still there."""
+        return [pair.result for pair in self.pairs(layers)]
+
+    def selected(self) -> list[Any]:
+        """Return the selected layers that are results."""
+        chosen = self._viewer.layers.selection
+        return [x for x in self._viewer.layers if x in chosen and history_of(x.metadata)]
 
     def preview(self, layer: Any, image: Image, part: Visible) -> Callable[[Pixels], str]:
         """Return what shows a preview, in place of an earlier one of the same layer."""
-        return partial(self._preview, layer, image, part)
+        return partial(self._preview, Source(layer, image), part)
 
     def on_demand(self, layer: Any, image: Image) -> Callable[[Plan], str]:
         """Return what adds an on-demand layer, given its plan."""
-        return partial(self._on_demand, layer, image)
+        return partial(self._on_demand, Source(layer, image))
 
     def in_memory(self, layer: Any, image: Image) -> Callable[[Pixels], str]:
         """Return what adds a layer of pixels in memory."""
-        return partial(self._in_memory, layer, image)
+        return partial(self._in_memory, Source(layer, image))
 
-    def from_file(self, layer: Any, image: Image) -> Callable[[Image], str]:
-        """Return what adds a layer of a file, given the image that was read from it."""
-        return partial(self._from_file, layer, image)
+    def from_file(self, layers: Sequence[Any], images: Sequence[Image]) -> Callable[[Image], str]:
+        """Return what adds the layers of a file, given the image that was read from it.
 
-    def _preview(self, layer: Any, image: Image, part: Visible, result: Pixels) -> str:
-        if layer not in self._viewer.layers:
-            return f"'{layer.name}' was removed, so its preview is not shown."
+        Several layers are the channels of that image, in their order.
+        """
+        sources = [Source(*both) for both in zip(layers, images, strict=True)]
+        return partial(self._from_file, sources)
+
+    def _preview(self, source: Source, part: Visible, result: Pixels) -> str:
+        if source.layer not in self._viewer.layers:
+            return f"'{source.layer.name}' was removed, so its preview is not shown."
         plan = result.image.plan
         assert plan is not None
-        kwargs = layer_kwargs(
-            layer,
-            plan.scale,
-            model=f"{plan.spec.name}, preview",
-            axes=image.axes,
-            start=part.start,
+        kwargs = source.kwargs(plan.scale, f"{plan.spec.name}, preview", part.start)
+        kwargs["metadata"] = {
+            **kwargs["metadata"],
+            **history_metadata(result.image.history),
+            PREVIEW: True,
+        }
+        self._drop_preview(source.layer)
+        selected = set(self._viewer.layers.selection)
+        plain = None
+        if result.plain is not None:
+            name = f"{source.layer.name} [x{plan.scale} {result.plain_model}, preview]"
+            hidden = {**kwargs, "name": name, "visible": False, "metadata": {PREVIEW: True}}
+            plain = self._over(source.layer, _layer_of(source.layer, result.plain, hidden))
+        shown = self._over(source.layer, _layer_of(source.layer, result.pixels, kwargs))
+        # The user is at work on the source, and goes on there.
+        self._viewer.layers.selection = selected
+        x = source.image.axes.index("x")
+        remember(shown, Origin(source.image, plan, part.start))
+        self._previews[source.layer] = Preview(
+            weakref.ref(shown), None if plain is None else weakref.ref(plain), x
         )
-        kwargs["metadata"] = {**kwargs["metadata"], **history_metadata(result.image.history)}
-        shown = self._previews.get(layer, lambda: None)()
-        if shown is not None and shown in self._viewer.layers:
-            shown.data = result.pixels
-            for key in (*_PLACE, "name", "metadata"):
-                setattr(shown, key, kwargs[key])
-        else:
-            selected = set(self._viewer.layers.selection)
-            shown = self._add(layer, result.pixels, kwargs)
-            # The user is at work on the source, and goes on there.
-            self._viewer.layers.selection = selected
-            self._previews[layer] = weakref.ref(shown)
-        y, x = (part.stop[i] - part.start[i] for i in map(image.axes.index, "yx"))
+        y, x = (part.stop[i] - part.start[i] for i in map(source.image.axes.index, "yx"))
         middle = "" if part.whole else ", the middle of the view"
-        return f"Preview of {y} x {x} source pixels{middle}, with {plan.spec.name}."
+        return f"Preview of {y} x {x} source pixels{middle}, with {plan.spec.name}.{source.changed}"
 
-    def _on_demand(self, layer: Any, image: Image, plan: Plan) -> str:
-        finer = self._place(layer, on_demand_layer(layer, image, plan))
+    def _on_demand(self, source: Source, plan: Plan) -> str:
+        if source.changed:
+            return f"'{source.layer.name}' was changed meanwhile. Press 'Run' again."
+        finer = self._place(source.layer, on_demand_layer(source.layer, source.image, plan))
         return f"Added '{finer.name}'. Zoom in past the source's pixels to see it finer."
 
-    def _in_memory(self, layer: Any, image: Image, result: Pixels) -> str:
+    def _in_memory(self, source: Source, result: Pixels) -> str:
         plan = result.image.plan
         assert plan is not None
-        kwargs = self._kwargs(layer, image, plan.scale, plan.spec.name, result.image)
-        return f"Added '{self._add(layer, result.pixels, kwargs).name}'."
+        kwargs = self._kwargs(source, plan.scale, plan.spec.name, result.image)
+        finer = self._add(source.layer, result.pixels, kwargs)
+        remember(finer, Origin(source.image, plan))
+        return f"Added '{finer.name}'.{source.changed}"
 
-    def _from_file(self, layer: Any, image: Image, result: Image) -> str:
+    def _from_file(self, sources: Sequence[Source], result: Image) -> str:
         last = result.history[-1]
         scale, model = int(last["plan"]["scale"]), str(last["model"])
-        kwargs = self._kwargs(layer, image, scale, model, result)
-        levels = [part.transpose(_order(result, image)) for part in (result.data, *result.levels)]
-        data = levels if len(levels) > 1 else levels[0]
-        shown = self._add(layer, data, kwargs)
-        return f"Wrote '{result.source['path']}' and added '{shown.name}'."
+        names = []
+        for i, source in enumerate(sources):
+            own = result
+            if len(sources) > 1:
+                own = select(result, channels=[i])
+                own = replace(own, source=one_channel(result, i))
+            kwargs = self._kwargs(source, scale, model, own)
+            at = result.axes.find("c") if len(sources) > 1 else -1
+            whole = [result.data, *result.levels]
+            levels = [_in_order(data, result.axes, at, i, source.image.axes) for data in whole]
+            data = levels if len(levels) > 1 else levels[0]
+            names.append(self._add(source.layer, data, kwargs).name)
+        added = " and ".join(f"'{name}'" for name in names)
+        return f"Wrote '{result.source['path']}' and added {added}.{sources[0].changed}"
 
-    def _kwargs(
-        self, layer: Any, image: Image, scale: int, model: str, result: Image
-    ) -> dict[str, Any]:
-        kwargs = layer_kwargs(layer, scale, model=model, axes=image.axes)
+    def _kwargs(self, source: Source, scale: int, model: str, result: Image) -> dict[str, Any]:
+        kwargs = source.kwargs(scale, model)
         notes = {"source": dict(result.source), "metadata": dict(result.metadata)}
         kwargs["metadata"] = {
             **kwargs["metadata"],
@@ -115,21 +171,89 @@ class Results:
         return kwargs
 
     def _add(self, source: Any, data: Any, kwargs: dict[str, Any]) -> Any:
-        kind = ImageLayer if isinstance(source, ImageLayer) else LabelsLayer
-        finer = kind(data, multiscale=isinstance(data, list), **kwargs)
-        if kind is ImageLayer:
-            finer.contrast_limits_range = source.contrast_limits_range
-        return self._place(source, finer)
+        return self._place(source, _layer_of(source, data, kwargs))
 
     def _place(self, source: Any, finer: Any) -> Any:
-        preview = self._previews.get(source, lambda: None)()
+        self._made[source] = weakref.ref(finer)
+        return self._over(source, finer)
+
+    def _over(self, source: Any, finer: Any) -> Any:
+        preview = self._previews.get(source)
         if preview is not None:
-            preview.visible = False
+            for reference in (preview.result, preview.plain):
+                layer = None if reference is None else reference()
+                if layer is not None:
+                    layer.visible = False
         self._viewer.add_layer(finer)
         # Light on top of the same light would look twice as bright.
-        if finer.blending == "additive" and source in self._viewer.layers and source.visible:
+        if (
+            finer.visible
+            and finer.blending == "additive"
+            and source in self._viewer.layers
+            and source.visible
+        ):
             _hide_as_long_as(self._viewer.layers, source, finer)
         return finer
+
+    def _drop_preview(self, layer: Any) -> None:
+        preview = self._previews.pop(layer, None)
+        for reference in (preview.result, preview.plain) if preview else ():
+            old = None if reference is None else reference()
+            if old is not None and old in self._viewer.layers:
+                self._viewer.layers.remove(old)
+
+
+class Source:
+    """A layer as it was when work on it began, and where it is by now.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image or napari.layers.Labels
+    image : Image
+        Its pixels, as `layer_to_image` gave them.
+    """
+
+    def __init__(self, layer: Any, image: Image) -> None:
+        self.layer = layer
+        self.image = image
+        self._pixels = _first_level(layer)
+        kwargs = layer_kwargs(layer, 1, axes=image.axes)
+        self._then = type(layer)(_nothing_like(image), **{**kwargs, "visible": False})
+
+    @property
+    def place(self) -> Any:
+        """The layer, or what it was if it has other axes by now."""
+        return self.layer if self.layer.ndim == self._then.ndim else self._then
+
+    @property
+    def changed(self) -> str:
+        """A sentence for the user if the layer's pixels were replaced meanwhile, else nothing."""
+        if _first_level(self.layer) is self._pixels:
+            return ""
+        return f" '{self.layer.name}' was changed meanwhile; this is of its pixels before."
+
+    def kwargs(self, scale: int, model: str, start: Sequence[int] | None = None) -> dict[str, Any]:
+        """Return `layer_kwargs` for a result."""
+        kwargs = layer_kwargs(self.place, scale, model=model, axes=self.image.axes, start=start)
+        return {**kwargs, "name": f"{self.layer.name} [x{scale} {model}]"}
+
+
+def _layer_of(source: Any, data: Any, kwargs: dict[str, Any]) -> Any:
+    kind = ImageLayer if isinstance(source, ImageLayer) else LabelsLayer
+    finer = kind(data, multiscale=isinstance(data, list), **kwargs)
+    if kind is ImageLayer:
+        finer.contrast_limits_range = source.contrast_limits_range
+    return finer
+
+
+def _first_level(layer: Any) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _nothing_like(image: Image) -> np.ndarray:
+    samples = image.size("s") if image.rgb else 1
+    shape = tuple(samples if a == "s" else 1 for a in image.axes)
+    return np.zeros(shape, image.dtype)
 
 
 def _hide_as_long_as(layers: Any, source: Any, finer: Any) -> None:
@@ -148,6 +272,9 @@ def _hide_as_long_as(layers: Any, source: Any, finer: Any) -> None:
     layers.events.removed.connect(show_again)
 
 
-def _order(result: Image, image: Image) -> list[int]:
-    """Return the axes of a stored result in the order of the layer's."""
-    return [result.axes.index(a) for a in image.axes]
+def _in_order(data: Any, axes: str, channel_axis: int, channel: int, wanted: str) -> Any:
+    """Return a stored array, or a channel of it, with its axes in the order of the layer's."""
+    if channel_axis >= 0:
+        data = data[(slice(None),) * channel_axis + (channel,)]
+        axes = axes[:channel_axis] + axes[channel_axis + 1 :]
+    return data.transpose([axes.index(a) for a in wanted])

@@ -6,13 +6,16 @@ framework, happens in here and so not on the main thread.
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
 from napari_superres.errors import ResourceError
 from napari_superres.plan import human_bytes
-from napari_superres.plugin.compute import fill, pieces
+from napari_superres.planning import make_plan
+from napari_superres.plugin.compute import filled
 from napari_superres.plugin.progressive import for_viewing
 from napari_superres.plugin.tile_queue import threads_for
 from napari_superres.progress import tick
@@ -45,10 +48,19 @@ class Pixels(NamedTuple):
         The lazy result of the whole source, with plan and history.
     pixels : np.ndarray
         All of it or a part, axes as in `image`.
+    seconds : float or None
+        How long the whole would take, by the speed of this part; None if that was not measured.
+    plain : np.ndarray or None
+        Of a preview: the same part by plain interpolation.
+    plain_model : str
+        Which interpolation.
     """
 
     image: Image
     pixels: np.ndarray
+    seconds: float | None = None
+    plain: np.ndarray | None = None
+    plain_model: str = ""
 
 
 def prepare(image: Image, settings: Settings, meter: Meter) -> Generator[object, None, Plan]:
@@ -61,19 +73,39 @@ def prepare(image: Image, settings: Settings, meter: Meter) -> Generator[object,
 def preview(
     image: Image, settings: Settings, part: Visible, meter: Meter
 ) -> Generator[object, None, Pixels]:
-    """Compute part of one plane: the same pixels that the whole result has there."""
+    """Compute part of one plane: the same pixels that the whole result has there.
+
+    The same part by plain interpolation comes with it, to compare.
+    """
     plan = yield from prepare(image, settings, meter)
-    scale = plan.scale
     bounds = dict(zip(_plain(image.axes), zip(part.start, part.stop, strict=True), strict=True))
     region = tuple(
-        slice(0, n) if a == "s" else _finer(a, bounds[a], scale)
+        slice(0, n) if a == "s" else _finer(a, bounds[a], plan.scale)
         for a, n in zip(plan.axes, plan.output_shape, strict=True)
     )
-    return (yield from _computed(image, plan, for_viewing(plan), region, meter))
+    result = yield from _computed(image, plan, for_viewing(plan), region, meter)
+    if image.is_labels or image.dtype == bool:
+        return result
+    name = "nearest" if plan.spec.name == "bicubic" else "bicubic"
+    canonical = image.transposed(plan.axes)
+    simple = make_plan(canonical, name, scale=plan.scale, dtype=plan.dtype)
+    order = [plan.axes.index(a) for a in image.axes]
+    pixels = UpscaledArray(canonical.data, simple)[region].transpose(order)
+    return result._replace(plain=pixels, plain_model=name)
 
 
-def into_memory(image: Image, settings: Settings, meter: Meter) -> Generator[object, None, Pixels]:
+def into_memory(
+    image: Image, settings: Settings, budget: int | None, meter: Meter
+) -> Generator[object, None, Pixels]:
     """Compute the whole result into memory.
+
+    Parameters
+    ----------
+    image : Image
+    settings : dict
+    budget : int, optional
+        Bytes that may be used; None for what is free.
+    meter : Meter
 
     Raises
     ------
@@ -81,35 +113,88 @@ def into_memory(image: Image, settings: Settings, meter: Meter) -> Generator[obj
         If the memory does not suffice.
     """
     plan = yield from prepare(image, settings, meter)
-    free = psutil.virtual_memory().available
-    if plan.output_bytes > MEMORY_SHARE * free:
-        raise ResourceError(
-            f"The result takes {human_bytes(plan.output_bytes)}, and {human_bytes(free)} of memory "
-            "are free.",
-            "Choose the output 'On demand' or 'OME-Zarr file'.",
-        )
+    check_fits(plan, budget)
     region = tuple(slice(0, n) for n in plan.output_shape)
     return (yield from _computed(image, plan, plan, region, meter))
 
 
+def check_fits(plan: Plan, budget: int | None = None) -> None:
+    """Refuse a result that is too large for the memory.
+
+    Raises
+    ------
+    ResourceError
+        Which says how large it is.
+    """
+    free = psutil.virtual_memory().available
+    if plan.output_bytes > (MEMORY_SHARE * free if budget is None else budget):
+        there = f"{human_bytes(free)} of memory are free"
+        if budget is not None:
+            there = f"the memory budget is {human_bytes(budget)}"
+        raise ResourceError(
+            f"The result takes {human_bytes(plan.output_bytes)}, and {there}.",
+            "Choose the output 'On demand' or 'OME-Zarr file'.",
+        )
+
+
 def to_file(
-    image: Image, settings: Settings, path: str, meter: Meter
+    image: Image, settings: Settings, path: str, budget: int | None, meter: Meter
 ) -> Generator[object, None, Image]:
-    """Write the whole result to a file, and return it as read from there."""
+    """Write the whole result to a file, and return it as read from there.
+
+    Raises
+    ------
+    ResourceError
+        If disk or memory do not suffice.
+    OutputError
+        If the file cannot be written.
+    """
     from napari_superres.formats import read
-    from napari_superres.job import run
 
     plan = yield from prepare(image, settings, meter)
-    steps = run(planned(image, plan), path, workers=threads_for(plan.compute.device))
-    meter.total, meter.where = plan.tiles, plan.compute.device
+    yield from write_to(planned(image, plan), path, budget, meter)
+    return read(path)
+
+
+def write_to(
+    image: Image, path: str, budget: int | None, meter: Meter
+) -> Generator[object, None, str]:
+    """Write an image to a file, computing it if it is lazy, and return the path."""
+    from napari_superres.job import run
+
+    plan = image.plan
+    workers = None if plan is None else workers_for(plan, budget)
+    steps = run(image, path, workers=workers)
+    meter.unit, meter.where = ("tile", plan.compute.device) if plan else ("block", "")
     try:
         for now in steps:
+            meter.total = plan.tiles if plan else now.total
             meter.step = "" if now.step == "computing" else f"{now.step} the file"
-            meter.note(now.fraction * plan.tiles)
+            meter.note(now.fraction * meter.total)
             yield None
     finally:
         steps.close()  # type: ignore[attr-defined]  # a generator; closing it stops the job
-    return read(path)
+    return path
+
+
+def workers_for(plan: Plan, budget: int | None) -> int:
+    """Return how many blocks are computed at a time: one core is left to the viewer.
+
+    Raises
+    ------
+    ResourceError
+        If not even one fits the budget.
+    """
+    usual = threads_for(plan.compute.device)
+    if budget is None:
+        return usual
+    if plan.task_bytes > budget:
+        raise ResourceError(
+            f"One block of the result needs {human_bytes(plan.task_bytes)} of memory, and the "
+            f"budget is {human_bytes(budget)}.",
+            "Choose a smaller tile, or a larger budget, under 'Compute'.",
+        )
+    return min(usual, budget // plan.task_bytes)
 
 
 def fetch(spec: ModelSpec, meter: Meter) -> Generator[object, None, ModelSpec]:
@@ -133,20 +218,24 @@ def _computed(
     image: Image, plan: Plan, tiling: Plan, region: tuple[slice, ...], meter: Meter
 ) -> Generator[object, None, Pixels]:
     array = UpscaledArray(image.transposed(plan.axes).data, tiling)
-    meter.total, meter.where = sum(1 for _ in pieces(tiling, region)), plan.compute.device
-    meter.step = ""
-    work = fill(array, region)
+    work = filled(array, region, meter)
+    times, counts = [time.monotonic()], [0]
     try:
         while True:
-            done = next(work)
-            meter.note(done)
-            yield done
+            yield next(work)
+            times.append(time.monotonic())
+            counts.append(round(meter.done))
     except StopIteration as end:
         pixels = end.value
     finally:
         work.close()
+    # The first piece holds the loading of the model, so it is left out if there are others.
+    first = 1 if len(times) > 2 else 0
+    share = (counts[-1] - counts[first]) / max(1, counts[-1])
+    part = share * math.prod(s.stop - s.start for s in region)
+    seconds = (times[-1] - times[first]) * math.prod(plan.output_shape) / part if part else None
     order = [plan.axes.index(a) for a in image.axes]
-    return Pixels(planned(image, plan), pixels.transpose(order))
+    return Pixels(planned(image, plan), pixels.transpose(order), seconds)
 
 
 def _plain(axes: str) -> str:

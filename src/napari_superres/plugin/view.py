@@ -63,7 +63,7 @@ def visible_part(viewer: Any, layer: Any, axes: str, most: int = MOST) -> Visibl
     box = _drawn(layer)
     if layer.multiscale:
         # napari widens what it draws of multiscale layers to whole chunks.
-        box = _overlap(box, _on_canvas(viewer, layer, before), layer)
+        box = _overlap(box, on_canvas(viewer, layer))
     start, stop, whole = list(index), [i + 1 for i in index], True
     for axis in fine:
         first, last = max(0, int(box[0, axis])), min(_length(layer, axis), int(box[1, axis]) + 1)
@@ -74,6 +74,18 @@ def visible_part(viewer: Any, layer: Any, axes: str, most: int = MOST) -> Visibl
             last = first + most
         start[axis], stop[axis] = first, last
     return Visible(tuple(start), tuple(stop), whole)
+
+
+def plane_on_screen(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
+    """Return the index of the present plane of a layer along each axis but y, x and s.
+
+    Raises
+    ------
+    InputError
+        If the layer has no plane where the sliders are.
+    """
+    index = _plane(viewer, layer, [axes.index("y"), axes.index("x")])
+    return {a: i for a, i in zip(axes.replace("s", ""), index, strict=True) if a not in "yx"}
 
 
 def _plane(viewer: Any, layer: Any, fine: list[int]) -> list[int]:
@@ -99,10 +111,17 @@ def _drawn(layer: Any) -> np.ndarray:
     return np.stack([corners[0] * factor, (corners[1] + 1) * factor - 1])
 
 
-def _on_canvas(viewer: Any, layer: Any, before: int) -> np.ndarray | None:
-    """Return the same for the whole canvas, from the camera; None on napari before 0.9."""
+def on_canvas(viewer: Any, layer: Any) -> np.ndarray | None:
+    """Return what the canvas shows of a layer's plane, whether it is drawn by now or not.
+
+    Returns
+    -------
+    np.ndarray, shape (2, ndim), or None
+        First and last index along each axis, in pixels of the finest level, also outside of the
+        layer. None in the 3-D view, and on napari before 0.9, which does not tell.
+    """
     canvas = getattr(viewer, "canvas", None)
-    if canvas is None:
+    if canvas is None or viewer.dims.ndisplay != 2:
         return None
     camera = viewer.scene.camera
     half = np.asarray(canvas.size, dtype=float) / camera.zoom / 2
@@ -115,7 +134,7 @@ def _on_canvas(viewer: Any, layer: Any, before: int) -> np.ndarray | None:
     return np.stack([np.floor(np.min(corners, axis=0)), np.ceil(np.max(corners, axis=0))])
 
 
-def _overlap(box: np.ndarray, other: np.ndarray | None, layer: Any) -> np.ndarray:
+def _overlap(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:
     if other is None:
         return box
     both = np.stack([np.maximum(box[0], other[0]), np.minimum(box[1], other[1])])

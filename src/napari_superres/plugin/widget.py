@@ -1,54 +1,49 @@
-"""The dock widget: choose, preview what is on the screen, run."""
+"""The dock widget: choose, preview what is on the screen, run, compare, keep."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFrame,
-    QHBoxLayout,
-    QLineEdit,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 
 from napari_superres.errors import AxesError, InputError, SuperresError
-from napari_superres.plugin import steps
-from napari_superres.plugin.facts import describe, foresee
-from napari_superres.plugin.layer_axes import name_axes
+from napari_superres.plugin import keep_row, steps
+from napari_superres.plugin.compare_row import CompareRow
+from napari_superres.plugin.facts import describe, foresee, outlook
+from napari_superres.plugin.keep_row import KeepRow
+from napari_superres.plugin.layer_axes import layer_axes, name_axes
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.notify import say
+from napari_superres.plugin.panel_layout import lay_out
+from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progress_row import ProgressRow
 from napari_superres.plugin.results import Results
-from napari_superres.plugin.rows import combo, narrow_form, note, show_row
+from napari_superres.plugin.rows import align_labels, combo, embolden, note, show_row, unbroken
 from napari_superres.plugin.settings_form import SettingsForm
+from napari_superres.plugin.shortcuts import bind
+from napari_superres.plugin.tasks import MEMORY, ON_DEMAND, OUTPUTS, run_tasks
 from napari_superres.plugin.view import visible_part
-from napari_superres.plugin.work import Steps, Work
+from napari_superres.plugin.work import Queue, Task
+from napari_superres.provenance import history_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_superres.image import Image
     from napari_superres.models.catalog import ModelSpec
+    from napari_superres.plan import Plan
+    from napari_superres.plugin.models_dialog import ModelsDialog
+    from napari_superres.plugin.work import Work
 
 WIDTH = 300
 """Pixels that the panel takes at least; more where the font is large."""
 
-ON_DEMAND, MEMORY, FILE = "on demand", "memory", "file"
-
-_OUTPUTS = (
-    ("On demand", ON_DEMAND, "A layer that is computed where you look."),
-    ("Into memory", MEMORY, "All pixels now, as an array in memory."),
-    ("OME-Zarr file", FILE, "All pixels now, into a file, which is then shown."),
-)
 FOOTER = "Detail is estimated by a model, not measured. Do not quantify on it without validation."
+_AXES = "One letter an axis, in order: t time, c channel, z depth, y, x. Enter names them."
 
 
 class SuperresWidget(QWidget):
@@ -63,33 +58,31 @@ class SuperresWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.viewer = napari_viewer
+        self._preferences = Preferences()
+        self._rates: dict[tuple[Any, ...], float] = {}
+        self.results = Results(napari_viewer)
         self.layers = LayerChoice(napari_viewer)
         self.input = note("About the input")
         self.axes = QLineEdit()
         self.axes.setAccessibleName("Axes of the layer")
-        self.axes.setToolTip("One letter an axis, in order: t time, c channel, z depth, y, x.")
+        self.axes.setToolTip(_AXES)
         self.axes.setPlaceholderText("for example zyx")
         self.form = SettingsForm()
-        self.output = combo("Output", "Where the result goes.")
-        for text, value, tip in _OUTPUTS:
-            self.output.addItem(text, value)
-            self.output.setItemData(self.output.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.output = combo("Output", "Where the result goes.", OUTPUTS)
+        self.output.setCurrentIndex(
+            max(0, self.output.findData(self._preferences.get("panel", "output")))
+        )
         self.result = note("About the result")
         self.preview_button = QPushButton("Preview view")
-        self.preview_button.setToolTip("Make finer what is on the screen now.")
         self.run_button = QPushButton("Run")
-        self.run_button.setToolTip("Make the whole layer finer.")
         self.progress = ProgressRow()
-        self.results = Results(napari_viewer)
-        self._show: Callable[[Any], str] = str
-        self._lay_out()
-        self.layers.chosen.connect(self._layer_changed)
-        self.axes.editingFinished.connect(self._axes_edited)
-        self.form.changed.connect(self._update)
-        self.output.currentIndexChanged.connect(self._update)
-        self.preview_button.clicked.connect(self.preview)
-        self.run_button.clicked.connect(self.run)
-        self.form.download.clicked.connect(self.download)
+        self.compare = CompareRow(napari_viewer, self._pairs)
+        self.keep = KeepRow()
+        self._queue = Queue(self.progress.watch)
+        self._dialog: ModelsDialog | None = None
+        lay_out(self, FOOTER)
+        self._connect()
+        self.shortcuts = bind(self)
         self._layer_changed()
 
     def preview(self) -> Work | None:
@@ -103,7 +96,7 @@ class SuperresWidget(QWidget):
         return self._guarded(self._preview)
 
     def run(self) -> Work | None:
-        """Make the whole layer finer, into the chosen output.
+        """Make the whole of the ticked layers finer, into the chosen output.
 
         Returns
         -------
@@ -111,6 +104,35 @@ class SuperresWidget(QWidget):
             What computes it; None if it cannot start, and the panel says why.
         """
         return self._guarded(self._run)
+
+    def export(self, path: str = "") -> Work | None:
+        """Write the selected result, or the last one, to a file.
+
+        Parameters
+        ----------
+        path : str
+            Asked for if empty. A PNG holds the plane on the screen.
+
+        Returns
+        -------
+        Work or None
+            What writes it; None if it cannot start, and the panel says why.
+        """
+        return self._guarded(lambda: self._export(path))
+
+    def copy(self, kind: str) -> Work | None:
+        """Copy how the selected result, or else the result of the present settings, is made.
+
+        Parameters
+        ----------
+        kind : {"python", "command", "methods"}
+
+        Returns
+        -------
+        Work or None
+            What finds the numbers out; None if they were known, or it cannot start.
+        """
+        return self._guarded(lambda: self._copy(kind))
 
     def download(self) -> Work | None:
         """Download the weights of the chosen model.
@@ -121,12 +143,26 @@ class SuperresWidget(QWidget):
             What downloads them; None if there is no such model.
         """
         spec = self.form.spec
-        return None if spec is None else self._start(partial(steps.fetch, spec), self._downloaded)
+        if spec is None:
+            return None
+        return self._start([Task(partial(steps.fetch, spec), self._downloaded)])
 
     def cancel(self) -> None:
-        """Stop what runs, within a tile."""
-        if self.progress.work is not None:
-            self.progress.work.cancel()
+        """Stop what runs, within a tile, and forget what was to come after it."""
+        self.progress.stop()
+
+    def manage_models(self) -> ModelsDialog:
+        """Open the model manager."""
+        from napari_superres.plugin.models_dialog import ModelsDialog
+
+        if self._dialog is None:
+            self._dialog = ModelsDialog(self)
+            self._dialog.changed.connect(self.form.models.look_again)
+        self._dialog.fill()
+        self._dialog.choose(str(self.form.model.currentData()))
+        self._dialog.show()
+        self._dialog.raise_()
+        return self._dialog
 
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802, Qt's name
         """Widen the panel when the form inside needs more, as with large fonts."""
@@ -134,7 +170,18 @@ class SuperresWidget(QWidget):
             self._fit_width()
         return bool(super().eventFilter(watched, event))
 
+    def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
+        """Stop what runs when the panel is taken out of the viewer: it could not be stopped then.
+
+        Closing a dock of napari's does not close the widget inside, it lets it fall.
+        """
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.cancel()
+            self.compare.end()
+        super().changeEvent(event)
+
     def _fit_width(self) -> None:
+        align_labels(self.forms)
         margins = self.layout().contentsMargins()
         needed = (
             self.scroll.widget().minimumSizeHint().width()
@@ -144,62 +191,121 @@ class SuperresWidget(QWidget):
         )
         self.setMinimumWidth(max(WIDTH, needed))
 
-    def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
-        """Stop what runs when the panel is taken out of the viewer: it could not be stopped then.
+    def _connect(self) -> None:
+        self.layers.chosen.connect(self._layer_changed)
+        self.layers.edited.connect(self._layer_changed)
+        self.axes.editingFinished.connect(self._axes_edited)
+        self.form.changed.connect(self._update)
+        self.form.models.manage.clicked.connect(self.manage_models)
+        self.form.models.accept.clicked.connect(self._accept_licence)
+        self.form.download.clicked.connect(self.download)
+        self.output.currentIndexChanged.connect(self._output_changed)
+        self.preview_button.clicked.connect(self.preview)
+        self.run_button.clicked.connect(self.run)
+        self.keep.export.clicked.connect(lambda: self.export())
+        self.keep.copy_wanted.connect(self.copy)
+        self.progress.cancelled.connect(self._queue.cancel)
+        self._queue.succeeded.connect(self._succeeded)
+        self._queue.changed.connect(self._update)
+        self.destroyed.connect(self._queue.cancel)
 
-        Closing a dock of napari's does not close the widget inside, it lets it fall.
-        """
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.cancel()
-        super().changeEvent(event)
-
-    def _preview(self) -> Work:
-        layer, image = self._input()
-        part = visible_part(self.viewer, layer, image.axes)
-        if not part.whole:
+    def _preview(self) -> Work | None:
+        tasks, cut = [], False
+        for layer, image in self._inputs():
+            part = visible_part(self.viewer, layer, image.axes)
+            cut = cut or not part.whole
+            settings = self.form.settings(layer)
+            show = self.results.preview(layer, image, part)
+            tasks.append(
+                Task(
+                    partial(steps.preview, image, settings, part),
+                    partial(self._show_preview, show, settings),
+                    layer.name,
+                )
+            )
+        if cut:
             self.progress.tell("Previewing the middle of the view; zoom in to see all of it finer.")
-        show = self.results.preview(layer, image, part)
-        return self._start(partial(steps.preview, image, self.form.settings(), part), show)
+        return self._start(tasks)
 
-    def _run(self) -> Work:
-        layer, image = self._input()
-        settings = self.form.settings()
+    def _show_preview(self, show: Callable[[Any], str], settings: dict[str, Any], got: Any) -> str:
+        self.compare.end()
+        sentence = show(got)
+        plan = got.image.plan
+        if got.seconds is not None:
+            self._rates[_speed_key(settings)] = got.seconds / math.prod(plan.shape)
+        self.form.intensity.show_found(plan)
+        if not self._queue.waiting and self.results.previews(self.layers.layers):
+            self.compare.begin()
+        return sentence
+
+    def _run(self) -> Work | None:
+        self.compare.end()
         output = self.output.currentData()
-        work: Steps
-        if output == ON_DEMAND:
-            work = partial(steps.prepare, image, settings)
-            return self._start(work, self.results.on_demand(layer, image))
-        if output == MEMORY:
-            work = partial(steps.into_memory, image, settings)
-            return self._start(work, self.results.in_memory(layer, image))
-        work = partial(steps.to_file, image, settings, self._ask_for_path(image))
-        return self._start(work, self.results.from_file(layer, image))
+        return self._start(run_tasks(output, self._inputs(), self.form, self.results, self))
+
+    def _export(self, path: str) -> Work | None:
+        layers = self.results.selected() or self.results.last(self.layers.layers)
+        image = keep_row.image_of(layers)
+        path = path or keep_row.ask_for_export(self, image)
+        if path.lower().endswith(".png"):
+            image = keep_row.on_screen(self.viewer, layers[0], image)
+        work = partial(steps.write_to, image, path, self.form.compute.budget)
+        return self._start([Task(work, "Wrote '{}'.".format)])
+
+    def _copy(self, kind: str) -> Work | None:
+        made = keep_row.histories(self.results.selected())
+        if made:
+            self._copied(kind, made)
+            return None
+        tasks: list[Task] = []
+        records: list[tuple[Any, ...]] = []
+        for layer, image in self._inputs(usable=False):
+            work = partial(steps.prepare, image, self.form.settings(layer))
+            tasks.append(Task(work, partial(self._note_record, image, records, kind), layer.name))
+        return self._start(tasks)
+
+    def _note_record(
+        self, image: Image, records: list[tuple[Any, ...]], kind: str, plan: Plan
+    ) -> str:
+        records.append((*image.history, history_record(image, plan)))
+        return "" if self._queue.waiting else self._copied(kind, records)
+
+    def _copied(self, kind: str, made: Sequence[Sequence[Any]]) -> str:
+        sentence = keep_row.to_clipboard(kind, made)
+        self.progress.tell(sentence)
+        return sentence
+
+    def _pairs(self) -> Sequence[Any]:
+        """Return what can be compared: previews, else results beside their sources."""
+        layers = self.layers.layers
+        return self.results.previews(layers) or self.results.pairs(layers)
 
     def _downloaded(self, spec: ModelSpec) -> str:
-        self.form.look_again()
+        self.form.models.look_again()
         return f"The weights of {spec.name} are on this computer now."
 
-    def _start(self, work_steps: Steps, show: Callable[[Any], str]) -> Work:
-        work = Work(work_steps)
-        self._show = show
-        self.progress.watch(work)
-        # Bound methods: Qt forgets them when the panel is gone before the work is.
-        work.succeeded.connect(self._succeeded)
-        work.ended.connect(self._update)
-        self.destroyed.connect(work.cancel)
-        work.start()
-        self._update()
-        return work
+    def _accept_licence(self) -> None:
+        from napari_superres.plugin.models_dialog import ask_for_licence
 
-    def _succeeded(self, result: Any) -> None:
-        self._guarded(lambda: self.progress.tell(self._show(result)))
+        spec = self.form.spec
+        if spec is not None and ask_for_licence(self, spec):
+            self.form.models.look_again()
 
-    def _input(self) -> tuple[Any, Image]:
-        layer = self.layers.layer
-        if layer is None:
-            raise InputError("There is no image layer.", "Open an image first.")
-        self.form.check()
-        return layer, layer_to_image(layer)
+    def _start(self, tasks: Sequence[Task]) -> Work | None:
+        if self.progress.work is not None:
+            raise InputError("Something is running already.", "Wait for it, or cancel it.")
+        return self._queue.start(tasks)
+
+    def _succeeded(self, task: Task, result: Any) -> None:
+        self._guarded(lambda: self.progress.tell(task.show(result)))
+
+    def _inputs(self, *, usable: bool = True) -> list[tuple[Any, Image]]:
+        layers = self.layers.layers
+        if not layers:
+            raise InputError("No image layer is ticked.", "Open an image, or tick one.")
+        if usable:
+            self.form.check()
+        return [(layer, layer_to_image(layer)) for layer in layers]
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Do what may fail for a known reason; the reason is shown."""
@@ -209,83 +315,86 @@ class SuperresWidget(QWidget):
             self.progress.tell(say(error))
             return None
 
-    def _ask_for_path(self, image: Image) -> str:
-        scale = self.form.settings().get("scale", 2)
-        folder = Path(str(image.source.get("path", ""))).parent
-        name = f"{image.name}_x{scale}.ome.zarr".replace("/", "-")
-        path, _ = QFileDialog.getSaveFileName(
-            self,
-            "Write the result as OME-Zarr",
-            str(folder / name),
-            "OME-Zarr (*.ome.zarr)",
-            # What is there already is never replaced; the job says so in words.
-            options=QFileDialog.Option.DontConfirmOverwrite,
-        )
-        if not path:
-            raise InputError("No file was chosen.", "Nothing is done.")
-        return path if path.endswith(".zarr") else f"{path}.ome.zarr"
-
     def _layer_changed(self) -> None:
-        self.axes.clear()
+        layer = self.layers.layer
+        try:
+            axes = layer_axes(layer) if layer is not None else ""
+        except AxesError:
+            axes = ""
+        self.axes.setText(axes.replace("s", ""))
         self._update()
 
     def _axes_edited(self) -> None:
-        layer, letters = self.layers.layer, self.axes.text().strip().lower()
-        if layer is not None and letters:
-            self._guarded(lambda: name_axes(layer, letters))
-            self._update()
+        letters = self.axes.text().strip().lower()
+        spoken_of = self.layers.layer
+        if spoken_of is None or not letters:
+            return
+        # Channels of one file have the same axes, and are named together.
+        alike = [layer for layer in self.layers.layers if layer.ndim == spoken_of.ndim]
+        self._guarded(lambda: list(map(partial(name_axes, axes=letters), alike)))
+        self._update()
+
+    def _output_changed(self) -> None:
+        self._preferences.put("panel", "output", self.output.currentData())
+        self._update()
 
     def _update(self) -> None:
         """Say what goes in and what would come out, and allow what can be done."""
-        layer = self.layers.layer
-        image, asks, ready = None, False, False
+        ready = self._describe()
+        idle = self.progress.work is None
+        for button in (self.preview_button, self.run_button):
+            button.setEnabled(ready and idle)
+        for button in (self.form.download, self.keep.export, self.keep.copy):
+            button.setEnabled(idle)
+
+    def _describe(self) -> bool:
+        """Write the notes about input and result; return whether a run would work."""
+        layers = self.layers.layers
+        show_row(self.rows, self.axes, visible=bool(layers))
+        lead, other = self.preview_button, self.run_button
+        if self.results.previews(layers):
+            lead, other = other, lead
+        embolden(lead, bold=True)
+        embolden(other, bold=False)
+        self.result.setText("")
+        if not layers:
+            self.input.setText(self._nothing_to_do())
+            return False
         try:
-            if layer is not None:
-                image = layer_to_image(layer)
-                self.input.setText(describe(image))
-            else:
-                self.input.setText("Open an image to begin.")
-        except AxesError as error:
-            asks = True
-            self.input.setText(str(error))
+            images = [layer_to_image(layer) for layer in layers]
+            listing = dict.fromkeys(map(describe, images))
+            self.input.setText("\n".join(map(unbroken, listing)))
         except SuperresError as error:
             self.input.setText(str(error))
-        self.result.setText("")
-        if image is not None and self.form.spec is not None:
-            try:
-                self.result.setText(foresee(image, self.form.spec, self.form.settings()))
-                ready = True
-            except SuperresError as error:
-                self.result.setText(str(error))
-        show_row(self._rows, self.axes, visible=asks)
-        idle = self.progress.work is None
-        self.preview_button.setEnabled(ready and idle)
-        self.run_button.setEnabled(ready and idle)
-        self.form.download.setEnabled(idle)
+            return False
+        spec = self.form.spec
+        if spec is None:
+            return False
+        try:
+            wishes = [self.form.settings(layer) for layer in layers]
+            plans = [outlook(i, spec, w) for i, w in zip(images, wishes, strict=True)]
+            if self.output.currentData() == MEMORY:
+                for plan in plans:
+                    steps.check_fits(plan, self.form.compute.budget)
+        except SuperresError as error:
+            self.result.setText(str(error))
+            return False
+        on_demand = self.output.currentData() == ON_DEMAND
+        rate = None if on_demand else self._rates.get(_speed_key(wishes[0]))
+        self.result.setText(unbroken(foresee(images, plans, rate)))
+        return True
 
-    def _lay_out(self) -> None:
-        inside = QWidget()
-        inside.installEventFilter(self)
-        self._rows = rows = narrow_form(inside)
-        rows.addRow("Layer", self.layers)
-        rows.addRow(self.input)
-        rows.addRow("Axes", self.axes)
-        self.form.add_rows(rows)
-        rows.addRow("Output", self.output)
-        rows.addRow(self.result)
-        self.scroll = scroll = QScrollArea()
-        scroll.setWidget(inside)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.preview_button)
-        buttons.addWidget(self.run_button)
-        footer = note("Caution")
-        footer.setText(FOOTER)
-        layout = QVBoxLayout(self)
-        layout.addWidget(scroll, 1)
-        layout.addLayout(buttons)
-        layout.addWidget(self.progress)
-        layout.addWidget(footer)
-        self.setMinimumWidth(WIDTH)
+    def _nothing_to_do(self) -> str:
+        if self.layers.count():
+            return "Tick a layer to begin."
+        others = list(self.viewer.layers)
+        if others:
+            return f"'{others[0].name}' has no pixels to make finer. Open an image to begin."
+        return "Open an image to begin."
+
+
+def _speed_key(settings: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the speed depends on, of the settings."""
+    words = ("model", "scale", "device", "precision", "tile", "halo", "feather", "batch")
+    options = sorted((settings.get("options") or {}).items())
+    return (*(settings.get(word) for word in words), *options)

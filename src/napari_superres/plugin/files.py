@@ -1,0 +1,62 @@
+"""Where the panel's results go, asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog
+
+from napari_superres.errors import InputError
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+    from napari_superres.image import Image
+
+
+def ask_for_path(parent: QWidget, image: Image, scale: int) -> str:
+    """Return the OME-Zarr folder that a result is to be written to.
+
+    Raises
+    ------
+    InputError
+        If none was chosen.
+    """
+    path, _ = QFileDialog.getSaveFileName(
+        parent,
+        "Write the result as OME-Zarr",
+        beside(_folder(image), image, scale),
+        "OME-Zarr (*.ome.zarr)",
+        # What is there already is never replaced; the job says so in words.
+        options=QFileDialog.Option.DontConfirmOverwrite,
+    )
+    if not path:
+        raise InputError("No file was chosen.", "Nothing is done.")
+    return path if path.endswith(".zarr") else f"{path}.ome.zarr"
+
+
+def ask_for_folder(parent: QWidget, image: Image) -> str:
+    """Return the folder that the results of several layers are to be written to.
+
+    Raises
+    ------
+    InputError
+        If none was chosen.
+    """
+    folder = QFileDialog.getExistingDirectory(
+        parent, "A folder for the results, one file a layer", _folder(image)
+    )
+    if not folder:
+        raise InputError("No folder was chosen.", "Nothing is done.")
+    return str(folder)
+
+
+def beside(folder: str, image: Image, scale: int) -> str:
+    """Return the path of a result in a folder, named after its source."""
+    name = f"{image.name}_x{scale}.ome.zarr".replace("/", "-").replace("\\", "-")
+    return str(Path(folder) / name)
+
+
+def _folder(image: Image) -> str:
+    return str(Path(str(image.source.get("path", ""))).parent)

@@ -1,0 +1,119 @@
+"""What is copied makes the very same pixels again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import napari_superres as sr
+from napari_superres.arrays import as_image
+from napari_superres.cli import main
+from napari_superres.errors import InputError
+from napari_superres.image import Image
+from napari_superres.repeating import as_command, as_python, default_output, keywords
+from napari_superres.selection import select
+from napari_superres.upscaling import plan_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Image:
+    """Return two channels of a small stack, from a file."""
+    rng = np.random.default_rng(3)
+    stack = rng.gamma(3.0, 90.0, (2, 2, 60, 70)).astype(np.uint16)
+    stack[1] //= 3
+    path = tmp_path / "my cells.ome.tif"
+    sr.write(as_image(stack, "czyx"), path)
+    return sr.read(path)
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"model": "lanczos", "scale": 3},
+    {"model": "microscopy-x2"},
+    {"model": "microscopy-x4", "denoise": 0.4, "consistency": "pixel", "tile": 128},
+    {"model": "microscopy-x4", "scale": 3, "dtype": "float32", "halo": 20},
+    {"model": "nearest", "consistency": "pixel", "limits": (0, 5)},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s.values())))
+def test_keywords_lead_to_the_same_plan(source: Image, settings: dict[str, Any]) -> None:
+    """Numbers that were found in the image are written out; a new default changes nothing."""
+    result = sr.upscale(source, **settings)
+    (record,) = result.history
+    assert plan_for(source, record["model"], **keywords(record)) == result.plan
+
+
+@pytest.mark.parametrize(
+    ("model", "tile"), [("realesrgan-x4plus", 300), ("realesr-general-x4v3", None)]
+)
+def test_keywords_hold_limits_of_each_channel(source: Image, model: str, tile: int | None) -> None:
+    """Limits from another sample would change every pixel."""
+    result = sr.upscale(source, model, tile=tile)
+    (record,) = result.history
+    found = keywords(record)
+    assert found["limits"] == [tuple(pair) for pair in result.plan.limits]
+    assert plan_for(source, model, **found) == result.plan
+
+
+def test_command_gives_the_same_pixels(source: Image, tmp_path: Path) -> None:
+    """The point of copying a command."""
+    result = sr.upscale(source, "microscopy-x2")
+    command = as_command(result.history, str(tmp_path / "again.ome.zarr"))
+    assert run(command) == 0
+    again = sr.read(tmp_path / "again.ome.zarr")
+    assert np.array_equal(again.data.compute(), result.data.compute())
+
+
+def test_command_for_one_channel_gives_its_pixels(source: Image, tmp_path: Path) -> None:
+    """A viewer has a layer for each channel; the file has both."""
+    channel = select(source, channels=[1])
+    channel = dataclasses.replace(channel, source={**source.source, "channels": [1]})
+    result = sr.upscale(channel, "microscopy-x2")
+    command = as_command(result.history, str(tmp_path / "again.ome.zarr"))
+    assert "--channels=1" in command
+    assert run(command) == 0
+    again = sr.read(tmp_path / "again.ome.zarr")
+    assert np.array_equal(again.data.compute(), result.data.compute())
+
+
+def test_python_gives_the_same_pixels(source: Image, tmp_path: Path) -> None:
+    """Two upscalings in a row, of one channel: what no single command can say."""
+    channel = select(source, channels=[1])
+    channel = dataclasses.replace(channel, source={**source.source, "channels": [1]})
+    result = sr.upscale(sr.upscale(channel, "linear-x2"), "bicubic")
+    with pytest.raises(InputError, match="not that of a single command"):
+        as_command(result.history)
+    program = as_python(result.history, str(tmp_path / "again.ome.zarr"))
+    exec(program, {})
+    again = sr.read(tmp_path / "again.ome.zarr")
+    assert np.array_equal(again.data.compute(), result.data.compute())
+
+
+def test_result_lies_beside_its_source_unless_told(source: Image, tmp_path: Path) -> None:
+    """Where people look for it first."""
+    result = sr.upscale(source, "nearest")
+    assert default_output(result.history) == str(tmp_path / "my cells_x2.ome.zarr")
+
+
+def test_what_is_in_no_file_cannot_be_repeated_from_one() -> None:
+    """The way out is said."""
+    result = sr.upscale(as_image(np.zeros((9, 9), np.uint8)), "nearest")
+    for text in (as_python, as_command):
+        with pytest.raises(InputError, match="was not opened from a file"):
+            text(result.history)
+
+
+def run(command: str) -> int:
+    """Run a command as a shell does, and return its exit code."""
+    program, *arguments = shlex.split(command)
+    assert program == "superres"
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--quiet"])
+    return int(end.value.code or 0)
