@@ -72,7 +72,7 @@ class Stage:
         Context that an output pixel needs, in input pixels.
     contexts : tuple of int
         Context that ``build(False)`` wants of each input, in the graph's order; the first is
-        `radius`. ``build(True)`` gets all inputs of one size.
+        `radius`, the others at most that. ``build(True)`` gets all inputs of one size.
     scale : int
         Scale factor of the stage.
     side : int
@@ -87,6 +87,9 @@ class Stage:
     side: int = 72
     _networks: dict[bool, Network] = field(default_factory=dict, repr=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        assert all(context <= self.radius for context in self.contexts), self.contexts
 
     def __call__(self, *inputs: Maps, need: int = 0, steps: tuple[int, int] = (0, 1)) -> Maps:
         """Run the layers over a tile.
