@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from napari.settings import get_settings
 from napari_superres.errors import WeightsError
 from napari_superres.plugin import upscale_layer
 from napari_superres.plugin.progressive import ProgressiveLevel
+from napari_superres.plugin.tile_queue import threads_for
+from napari_superres.plugin.view import on_canvas
 from tests.plugin.conftest import canvas, settle, until
 
 if TYPE_CHECKING:
@@ -76,8 +79,95 @@ def test_zooming_in_fills_the_screen_with_the_results_pixels(
     assert engine.calls == calls
 
 
+def test_what_is_on_the_screen_comes_first_after_zooming_in_further(
+    slicing: bool, viewer: Any, source: Any, engine: Engine
+) -> None:
+    """Napari asks for all that was on the screen when level 0 began, and then no more."""
+    engine.seconds = 0.1
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    camera(viewer).zoom = 2 * 1.1  # of the screen's pixels a unit, so 1.1 a source pixel
+    until(lambda: finer.data_level == 0 and engine.calls > 0)
+    asked = finer.data[0].waiting
+    camera(viewer).center = (0, 120, 200)  # aside of the middle
+    camera(viewer).zoom = 2 * 12
+    settle(0.3)
+    until(lambda: finer.data[0].waiting == 0)
+    settle(0.3)
+    first, last = on_canvas(viewer, finer)
+    z, inside = (
+        round(viewer.dims.point[0] / 2),
+        np.s_[int(first[1]) + 1 : int(last[1]), int(first[2]) + 1 : int(last[2])],
+    )
+    corner = finer.corner_pixels[0, 1:]
+    shown = finer._slice.image.raw[
+        inside[0].start - corner[0] : inside[0].stop - corner[0],
+        inside[1].start - corner[1] : inside[1].stop - corner[1],
+    ]
+    assert np.array_equal(shown, finer.data[0].image.data[(z, *inside)].compute())
+    assert engine.calls < asked / 2
+
+
+def test_channels_time_and_depth_in_one_layer(slicing: bool, viewer: Any, engine: Engine) -> None:
+    """Other readers open all of a recording as one layer."""
+    rng = np.random.default_rng(3)
+    stack = rng.integers(0, 4000, (2, 2, 3, 200, 260), dtype=np.uint16)
+    source = viewer.add_image(stack, axis_labels=tuple("tczyx"), contrast_limits=(0, 4000))
+    finer = viewer.add_layer(upscale_layer(source, "lanczos", scale=2))
+    source.visible = False
+    zoom_in(viewer, 4)
+    for place in ((0, 0, 0), (1, 1, 2), (0, 1, 1)):
+        viewer.dims.set_point((0, 1, 2), place)
+        until(lambda: finer.data_level == 0 and finer.data[0].waiting == 0)
+        settle(0.4)
+        (*_, top, left), (*_, bottom, right) = finer.corner_pixels
+        expected = finer.data[0].image.data[place][top : bottom + 1, left : right + 1].compute()
+        assert np.array_equal(finer._slice.image.raw, expected), place
+
+
+def test_several_layers_share_the_device_and_are_filled_side_by_side(
+    slicing: bool, viewer: Any, source: Any, engine: Engine
+) -> None:
+    """Three channels must not fight for three times the processors, nor wait for one another."""
+    engine.seconds = 0.05
+    at_once: list[int] = []
+    running = threading.Semaphore(0)
+    call = engine._call
+
+    def counted(*args: Any) -> Any:
+        running.release()
+        at_once.append(running._value)
+        try:
+            return call(*args)
+        finally:
+            running.acquire()
+
+    engine._call = counted
+    layers = [viewer.add_layer(upscale_layer(source, "bicubic", scale=4)) for _ in range(3)]
+    zoom_in(viewer)
+    until(lambda: all(layer.data_level == 0 for layer in layers))
+    until(lambda: sum(layer.data[0].ready for layer in layers) >= 3)
+    ready = [layer.data[0].ready for layer in layers]
+    assert max(ready) - min(ready) <= 2, ready
+    until(lambda: all(layer.data[0].waiting == 0 for layer in layers))
+    assert max(at_once) <= threads_for("cpu")
+
+
+def test_a_removed_layer_computes_nothing_more(viewer: Any, source: Any, engine: Engine) -> None:
+    """Who holds a layer in a variable does not look at it."""
+    engine.seconds = 0.1
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    camera(viewer).zoom = 2 * 1.1
+    until(lambda: engine.calls > 0)
+    assert finer.data[0].waiting > 8
+    viewer.layers.remove(finer)
+    settle(0.6)
+    assert finer.data[0].waiting <= 1
+    viewer.add_layer(finer)
+    until(lambda: finer.data[0].waiting > 1)
+
+
 def test_stale_cells_are_dropped_when_one_zooms_out(
-    viewer: Any, source: Any, engine: Engine
+    slicing: bool, viewer: Any, source: Any, engine: Engine
 ) -> None:
     """A processor at work for nobody makes everything else slow."""
     engine.seconds = 0.2
@@ -92,7 +182,7 @@ def test_stale_cells_are_dropped_when_one_zooms_out(
     until(lambda: finer.data[0].waiting <= 1)
 
 
-def test_volumes_show_the_source(viewer: Any, source: Any, engine: Engine) -> None:
+def test_volumes_show_the_source(slicing: bool, viewer: Any, source: Any, engine: Engine) -> None:
     """Three dimensions would need every pixel of the result at once."""
     finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
     viewer.dims.ndisplay = 3

@@ -39,6 +39,9 @@ class CellCache:
     def __len__(self) -> int:
         return len(self._cells)
 
+    def __contains__(self, cell: Cell) -> bool:
+        return cell in self._cells
+
     def get(self, cell: Cell) -> np.ndarray | None:
         """Return a cell's pixels, which are thereby used now; None if they are not kept."""
         with _lock:

@@ -19,7 +19,7 @@ from napari_superres.progress import on_tick
 from napari_superres.upscaled_array import UpscaledArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from napari_superres.image import Image
     from napari_superres.plan import Plan
@@ -86,6 +86,8 @@ class ProgressiveLevel:
         self._lock = threading.Lock()
         self._cells = CellCache()
         self._wanted: set[Cell] = set()
+        self._asked: tuple[slice, ...] | None = None
+        self._screen: tuple[slice, slice] | None = None
 
     @property
     def waiting(self) -> int:
@@ -120,8 +122,24 @@ class ProgressiveLevel:
     def forget(self) -> None:
         """Stop waiting for cells, because nobody looks at them."""
         with self._lock:
-            self._wanted = set()
-        self._queue.drop(self)
+            self._asked = None
+        self._want()
+
+    def look(self, first: Sequence[float], last: Sequence[float]) -> None:
+        """Say what is on the screen, of which a viewer may have asked for more: it comes first.
+
+        Parameters
+        ----------
+        first, last : sequence of float
+            Index along each axis; y and x count.
+        """
+        y, x = (
+            slice(max(0, int(first[i]) - CHUNK), max(0, int(last[i]) + 1 + CHUNK))
+            for i in (self.image.axes.index("y"), self.image.axes.index("x"))
+        )
+        with self._lock:
+            self._screen = (y, x)
+        self._want()
 
     def pixels(self, ranges: tuple[range, ...]) -> np.ndarray:
         """Compute pixels and wait for them.
@@ -174,22 +192,40 @@ class ProgressiveLevel:
             )
         out = self._coarse[index]
         touched = {overlap.cell: overlap for overlap in self._grid.touched(on_grid)}
-        nearest = self._grid.centre_first(list(touched), on_grid)
-        ready = set()
+        # The middle last, so that it is kept longest.
+        for cell in reversed(self._grid.centre_first(list(touched), on_grid)):
+            finer = self._cells.get(cell)
+            if finer is not None:
+                out[touched[cell].place] = finer[touched[cell].part]
         with self._lock:
-            for cell in reversed(nearest):  # the middle last, so that it is kept longest
-                finer = self._cells.get(cell)
-                if finer is not None:
-                    ready.add(cell)
-                    out[touched[cell].place] = finer[touched[cell].part]
-            # No more than can be kept, or they would push each other out for ever.
-            wanted = [cell for cell in nearest[: self._room()] if cell not in ready]
+            self._asked = on_grid
+        self._want()
+        return self._in_own_order(out)
+
+    def _want(self) -> None:
+        """Wait for the cells that are missing on the screen, and for no others."""
+        with self._lock:
+            wanted = [] if self._asked is None else self._missing(self._asked)
             self._wanted = set(wanted)
         tasks: list[tuple[Hashable, Callable[[], None]]] = [
             (cell, partial(self.compute, cell)) for cell in wanted
         ]
         self._queue.replace(self, tasks)
-        return self._in_own_order(out)
+
+    def _missing(self, asked: tuple[slice, ...]) -> list[Cell]:
+        *lead, y, x = asked
+        if self._screen is not None:
+            near = [
+                slice(max(own.start, seen.start), min(own.stop, seen.stop))
+                for own, seen in zip((y, x), self._screen, strict=True)
+            ]
+            # A screen that lies elsewhere was looked at before the viewer asked.
+            if all(part.start < part.stop for part in near):
+                y, x = near
+        region = (*lead, y, x)
+        cells = self._grid.centre_first([o.cell for o in self._grid.touched(region)], region)
+        # No more than can be kept, or they would push each other out for ever.
+        return [cell for cell in cells[: self._room()] if cell not in self._cells]
 
     def compute(self, cell: Cell) -> None:
         """Compute a cell and keep it, unless it is not wanted any more."""

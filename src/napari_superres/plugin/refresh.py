@@ -12,9 +12,21 @@ from qtpy.QtWidgets import QApplication
 
 from napari_superres.errors import SuperresError
 from napari_superres.plugin.progressive import ProgressiveLevel
+from napari_superres.plugin.view import on_canvas
+
+LOOK = 50
+"""Milliseconds after a move of the camera before what it shows is computed first."""
 
 PAUSE = 0.1
 """Seconds between two refreshes, at least; cells that come faster are shown together."""
+
+
+def viewer_of(layer: Any) -> Any:
+    """Return the viewer that shows a layer, or None; napari has no other way to ask."""
+    for callback in layer.events.reload.callbacks:  # viewers listen to it, and nobody else
+        if isinstance(callback, tuple):
+            return callback[0]()
+    return None
 
 
 class Refresher(QObject):
@@ -46,7 +58,13 @@ class Refresher(QObject):
         for level in self._levels.values():
             level.changed = self.ready.emit
             level.failed = self.broken.emit
+        self._viewer: weakref.ref[Any] | None = None
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(LOOK)
+        self._moved.timeout.connect(self._look)
         layer.events.set_data.connect(self._forget_hidden)
+        layer.events.set_data.connect(self._follow)
         layer.events.visible.connect(self._forget_hidden)
 
     def _soon(self) -> None:
@@ -55,7 +73,7 @@ class Refresher(QObject):
 
     def _refresh(self) -> None:
         layer = self._layer()
-        if layer is None or not layer.events.reload.callbacks:  # only viewers listen to that
+        if layer is None or viewer_of(layer) is None:
             for level in self._levels.values():
                 level.forget()
             return
@@ -72,6 +90,33 @@ class Refresher(QObject):
         for i, level in self._levels.items():
             if i != layer.data_level or not layer.visible:
                 level.forget()
+
+    def _follow(self) -> None:
+        """Follow the camera of the viewer that shows the layer: it may zoom in without asking."""
+        layer = self._layer()
+        viewer = None if layer is None else viewer_of(layer)
+        if viewer is None or (self._viewer is not None and self._viewer() is viewer):
+            return
+        self._viewer = weakref.ref(viewer)
+        camera = getattr(viewer, "scene", viewer).camera
+        for event in (camera.events.zoom, camera.events.center):
+            event.connect(self._camera_moved)
+        self._moved.start()
+
+    def _camera_moved(self) -> None:
+        if not self._moved.isActive():
+            self._moved.start()
+
+    def _look(self) -> None:
+        layer = self._layer()
+        viewer = self._viewer() if self._viewer is not None else None
+        level = None if layer is None else self._levels.get(layer.data_level)
+        if viewer is None or level is None:
+            return
+        box = on_canvas(viewer, layer)
+        if box is not None:
+            first, last = box / layer.downsample_factors[layer.data_level]
+            level.look(first, last)
 
     def _say(self, error: Exception) -> None:
         if not isinstance(error, SuperresError):
