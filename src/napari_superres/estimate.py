@@ -1,40 +1,88 @@
-"""How long a plan takes on this machine, from one tile that is really computed."""
+"""How long a plan takes on this machine, from a little of it that is really computed."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_superres.errors import Cancelled, WeightsError
+from napari_superres.models.engine import load_engine
+from napari_superres.models.weights import find_weights
+from napari_superres.progress import on_tick
+from napari_superres.tile_results import TileWork, place_tile
 from napari_superres.upscaled_array import UpscaledArray
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
     from napari_superres.plan import Plan
 
+REACHED = 0.5
+"""Share of the speed of matrix products that networks are assumed to reach: an assumption."""
+
 
 @dataclass(frozen=True)
 class Speed:
-    """What one tile took.
+    """What one tile takes, or one part of a plane that is restored at once.
 
     Parameters
     ----------
     start : float
         Seconds to load the model and compute a first tile.
     tile : float
-        Seconds for one tile after that, reading included.
+        Seconds for one tile and one sample after that, reading included.
+    basis : str
+        What was measured, or that it is an estimate, in words.
     """
 
     start: float
     tile: float
+    basis: str = "measured on one tile"
 
     def seconds(self, plan: Plan, workers: int = 1) -> float:
         """Return the seconds that a plan takes with a number of workers, without writing."""
-        return self.start + plan.tiles * self.tile / max(1, min(workers, plan.tiles))
+        # A plane keeps the whole device busy, so workers take turns.
+        workers = 1 if plan.spec.unit == "plane" else max(1, min(workers, plan.tiles))
+        passes = 2 if plan.spread == "predicted error" else plan.samples
+        return self.start + plan.tiles * passes * self.tile / workers
+
+
+def expected_speed(image: Image, plan: Plan) -> Speed:
+    """Return what `measure_speed` measures or, without weights, an estimate that says so.
+
+    Parameters
+    ----------
+    image, plan
+        As for `measure_speed`.
+
+    Raises
+    ------
+    WeightsError
+        If weights are missing and the work is not known, as for a user's own network.
+    """
+    try:
+        return measure_speed(image, plan)
+    except WeightsError as error:
+        if not plan.flop:
+            raise
+        from napari_superres.models.speed import product_speed
+
+        speed = product_speed(plan.compute.device, plan.compute.precision)
+        passes = plan.planes * plan.samples * (plan.tiles // plan.planes)
+        basis = (
+            f"a rough estimate: {plan.flop / 1e15:.3g} PFLOP at {REACHED:.0%} of the "
+            f"{speed / 1e12:.2g} TFLOP/s of matrix products here. {error.message}"
+        )
+        return Speed(0.0, plan.flop / (REACHED * speed) / passes, basis)
 
 
 def measure_speed(image: Image, plan: Plan) -> Speed:
-    """Compute the tile in the middle of the middle plane twice, and return what it took.
+    """Compute a little of a plan, and return what it took.
+
+    That is the tile in the middle of the middle plane, twice; or, of a model that restores planes,
+    encoding and two calls of the network.
 
     Parameters
     ----------
@@ -51,7 +99,14 @@ def measure_speed(image: Image, plan: Plan) -> Speed:
     WeightsError
         If the model's weights are not on this computer.
     """
-    array = UpscaledArray(image.transposed(plan.axes).data, plan)
+    image = image.transposed(plan.axes)
+    # One sample, which is not kept: the second time it is computed again.
+    once = replace(plan, samples=1, uncertainty=False)
+    return _of_planes(image, once) if plan.spec.unit == "plane" else _of_tiles(image, once)
+
+
+def _of_tiles(image: Image, plan: Plan) -> Speed:
+    array = UpscaledArray(image.data, plan)
     y, x = (lattice.core(lattice.count // 2) for lattice in plan.lattices())
     region = [
         {"y": slice(y.start * plan.scale, y.stop * plan.scale)}.get(
@@ -67,3 +122,39 @@ def measure_speed(image: Image, plan: Plan) -> Speed:
         array[tuple(region)]
         seconds.append(time.perf_counter() - begin)
     return Speed(start=max(0.0, seconds[0] - seconds[1]), tile=seconds[1])
+
+
+def _of_planes(image: Image, plan: Plan) -> Speed:
+    begin = time.perf_counter()
+    load_engine(plan.spec, find_weights(plan.spec), plan.setting(0))
+    start = time.perf_counter() - begin
+    tile = place_tile(plan, 0, 0)
+    index = tuple(
+        {"y": slice(*tile.seen[0]), "x": slice(*tile.seen[1]), "s": slice(None)}.get(a, n // 2)
+        for a, n in zip(plan.axes, plan.shape, strict=True)
+    )
+    values = np.asarray(image.data[index].compute(scheduler="synchronous"), np.float32)
+    values = np.moveaxis(values, -1, 0) if plan.rgb else values[None]
+    work = TileWork(plan, [tile], values[None], 0, 0)
+    planned = plan.works()
+    rate = _seconds_per_flop(work, planned[0].call, planned[0].flop)
+    seconds = rate * sum(part.flop for part in planned) / len(planned)
+    return Speed(start, seconds, "measured on one call of the network")
+
+
+def _seconds_per_flop(work: TileWork, call: float, whole: float) -> float:
+    """Restore a part until its third call begins; all of it, if it has fewer."""
+    begun: dict[int, float] = {}
+
+    def listen(done: int, total: int) -> None:
+        begun.setdefault(done, time.perf_counter())
+        if done == 2:
+            raise Cancelled("Two calls are enough.")
+
+    begin = time.perf_counter()
+    try:
+        with on_tick(listen):
+            work.results()
+    except Cancelled:
+        return (begun[2] - begun[1]) / call
+    return (time.perf_counter() - begin) / whole

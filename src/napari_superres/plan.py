@@ -172,12 +172,17 @@ class Plan:
         samples = 3 if self.rgb else 1
         out = self.block[0] * self.block[1] * samples
         tile = min(self.tile[0], self._length("y")) * min(self.tile[1], self._length("x"))
+        workspace = tile * self.compute.batch * self.spec.workspace
+        if self.spec.unit == "plane":
+            half = self.compute.precision != "float32"
+            workspace = max(work.workspace for work in self.works()) // (2 if half else 1)
         seen = tile * max(samples, self.spec.samples) * self.compute.batch
         window = math.prod(edge // self.scale + 2 * self.context for edge in self.block) * samples
         return int(
             window * 12
-            + seen * (12 + 16 * self.spec.at(self.scale).scale ** 2)
-            + tile * self.compute.batch * self.spec.workspace
+            + seen
+            * (12 + 16 * self.spec.at(self.scale).scale ** 2 * (2 if self.samples > 1 else 1))
+            + workspace
             + out * (8 + 2 * np.dtype(self.dtype).itemsize)
         )
 
@@ -265,7 +270,7 @@ class Plan:
                 + self._weights_words(),
             ),
             ("work", f"{self.flop / 1e15:.3g} PFLOP"),
-            ("licence", self.spec.licence + ("" if self.spec.commercial else " (non-commercial)")),
+            ("licence", self.spec.licence_words),
             ("cite", self.spec.citation),
         ]
         after = next(i for i, (key, _) in enumerate(lines) if key == "light") + 1

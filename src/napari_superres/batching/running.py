@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -21,6 +22,7 @@ from napari_superres.errors import (
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.suffixes import RECORDED, split_suffix, spread_path
 from napari_superres.job.running import run
+from napari_superres.job.together import run_together
 from napari_superres.job.workers import Workers
 
 if TYPE_CHECKING:
@@ -113,8 +115,12 @@ def _written(
 ) -> Iterator[Progress]:
     if missing:
         with place.executor(plan) as executor:
-            for path, result, labels in missing:
-                yield from run(result, path, labels=labels, executor=executor, **options)
+            runs = [
+                run(result, path, labels=labels, executor=executor, **options)
+                for path, result, labels in missing
+            ]
+            # Samples are computed once if result and spread are written side by side.
+            yield from run_together(runs) if plan.samples > 1 else itertools.chain(*runs)
 
 
 def _reason(error: Exception, source: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from napari_superres.cli.console import batch_bar, talk
-from napari_superres.cli.opening import opened
+from napari_superres.cli.opening import consent, opened
 from napari_superres.cli.options import OPENING, PLACE, TALKING, WISHES, WRITING, with_options
 from napari_superres.cli.upscale import SCHEMA, duration
 from napari_superres.errors import IncompleteError
@@ -65,6 +65,7 @@ def batch(
     from napari_superres.batching import Made, find_images, run_batch
     from napari_superres.job import choose_workers
 
+    wishes = consent(wishes)
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
 
     def make(source: str) -> Made:

@@ -62,9 +62,9 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
             speed = bar.tasks[0].speed
             bar.update(
                 task,
-                completed=step.done,
+                completed=step.done + (step.under_way if step.step == "computing" else 0.0),
                 total=step.total,
-                speed="" if not speed else f"{speed:.3g} blocks/s",
+                speed=step.words or ("" if not speed else f"{speed:.3g} blocks/s"),
             )
 
         yield show

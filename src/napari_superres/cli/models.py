@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_superres.cli.console import talk, transfer_bar
+from napari_superres.cli.opening import accept as agree
 from napari_superres.errors import SuperresError
 from napari_superres.models import custom, library
-from napari_superres.models.cache import accept_licence, accepted_licences, cache_folder
+from napari_superres.models.cache import accepted_licences, cache_folder
 from napari_superres.models.catalog import MODELS
+from napari_superres.models.hub import local_place
 from napari_superres.models.weights import find_model, find_weights, locate, state
 
 if TYPE_CHECKING:
@@ -59,9 +61,9 @@ def list_models(*, as_json: bool) -> None:
     for heading in ("state", "proven with", "licence", "what it is"):
         table.add_column(heading)
     for spec in rows:
-        licence = spec.licence + ("" if spec.commercial else " (non-commercial)")
         scale = f"x{spec.scale}" if spec.scale else "any"
-        table.add_row(spec.name, scale, _size(spec), state(spec), spec.proven, licence, spec.title)
+        words = (state(spec), spec.proven, spec.licence_words, spec.title)
+        table.add_row(spec.name, scale, _size(spec), *words)
     _print(table)
     for error in broken.values():
         talk(f"Not usable: {error}")
@@ -88,14 +90,18 @@ def info(name: str, *, as_json: bool) -> None:
         ("scale", f"x{spec.scale}" if spec.scale else "any whole factor"),
         ("trained on", spec.domain),
         ("proven", f"{spec.proven}: {proven[spec.proven]}"),
-        ("licence", spec.licence + ("" if spec.commercial else ", non-commercial use only")),
+        ("licence", spec.licence_words),
+        *([("terms", spec.terms)] if spec.terms else []),
         ("state", state(spec)),
     ]
     if spec.parameters:
         lines.append(("size", f"{spec.parameters / 1e6:.2f} million numbers"))
     if spec.flop:
         lines.append(("work", f"{spec.flop / 1e6:.3g} MFLOP a source pixel"))
-    lines.append(("halo", f"{spec.halo} pixels (reaches {spec.radius})"))
+    if spec.unit == "tile":
+        lines.append(("halo", f"{spec.halo} pixels (reaches {spec.radius})"))
+    for folder in spec.folders:
+        lines.append(("folder", f"{folder}  {local_place(folder) or 'not here'}"))
     for file in spec.weights:
         path = locate(spec, file)
         lines.append(("file", f"{file.name}  {file.size / 1e6:.1f} MB  {path or 'not here'}"))
@@ -104,8 +110,9 @@ def info(name: str, *, as_json: bool) -> None:
     lines += [(f"option {o.name}", f"{o.help} Default: {o.default}.") for o in spec.options]
     lines += [("about", spec.homepage)] if spec.homepage else []
     lines.append(("cite", spec.citation))
+    width = max(11, *(len(key) for key, _ in lines)) + 1
     for key, value in lines:
-        click.echo(f"{key:<12}{value}")
+        click.echo(f"{key:<{width}}{value}")
 
 
 @models.command()
@@ -117,8 +124,7 @@ def download(name: str, *, quiet: bool) -> None:
 
     spec = find_model(name)
     if not quiet:
-        use = "" if spec.commercial else ", non-commercial use only"
-        talk(f"{spec.name}: {spec.title}. Licence: {spec.licence}{use}.")
+        talk(f"{spec.name}: {spec.title}. Licence: {spec.licence_words}.")
     with transfer_bar(quiet=quiet) as show:
         paths = fetch(spec, show)
     for path in paths:
@@ -192,13 +198,7 @@ def remove(name: str) -> None:
 @click.argument("name")
 def accept(name: str) -> None:
     """Accept the licence of the model NAME, after you have read it."""
-    spec = find_model(name)
-    where = f" ({spec.homepage})" if spec.homepage else ""
-    if not spec.consent:
-        talk(f"'{spec.name}' asks for no acceptance; its licence is {spec.licence}{where}.")
-        return
-    accept_licence(spec.name)
-    talk(f"Accepted for '{spec.name}': {spec.licence}{where}.")
+    agree(find_model(name))
 
 
 def _rows() -> tuple[list[ModelSpec], dict[str, SuperresError]]:

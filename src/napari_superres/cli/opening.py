@@ -6,10 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_superres.cli import parsing
+from napari_superres.cli.console import talk
 from napari_superres.errors import SettingError
+from napari_superres.models.cache import accept_licence
+from napari_superres.models.weights import check_licence, find_model
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
+    from napari_superres.models.catalog import ModelSpec
 
 
 class Opened(NamedTuple):
@@ -22,7 +26,7 @@ class Opened(NamedTuple):
     result : Image
         Lazy.
     spread : Image or None
-        How wrong the model thinks that it is, if that is wanted.
+        What `Plan.spread` says, if several samples or the error are wanted.
     labels : dict of str to Image
         Label images that will lie beside the result.
     notes : tuple of str
@@ -71,12 +75,45 @@ def opened(source: str, wishes: dict[str, Any]) -> Opened:
         "options": parsing.options(wishes["options"]),
     }
     found = upscale(image, **keywords)
-    result, spread = found if keywords["uncertainty"] else (found, None)
+    result, spread = found if isinstance(found, tuple) else (found, None)
     labels: dict[str, Image] = {}
     if wants_labels and beside:
         part = {key: keywords[key] for key in ("planes", "region")}
         labels = finer_labels(image, result.plan.scale, **part)
     return Opened(image, result, spread, labels, notes(image, beside, labels))
+
+
+def consent(wishes: dict[str, Any], *, needed: bool = True) -> dict[str, Any]:
+    """Record the licences that are accepted, and return the wishes that are left.
+
+    Parameters
+    ----------
+    wishes : dict
+        By the names of the options in `WISHES`.
+    needed : bool
+        Whether to refuse a model whose licence must be accepted and is not.
+
+    Raises
+    ------
+    LicenceError
+        If it is not.
+    """
+    left = {name: wish for name, wish in wishes.items() if name != "accept_licence"}
+    for name in wishes["accept_licence"]:
+        accept(find_model(name))
+    if needed and wishes["model"]:
+        check_licence(find_model(wishes["model"], wishes["scale"]))
+    return left
+
+
+def accept(spec: ModelSpec) -> None:
+    """Show the terms of a model's licence, and record that it is accepted."""
+    where = f" ({spec.homepage})" if spec.homepage else ""
+    if not spec.consent:
+        talk(f"'{spec.name}' asks for no acceptance; its licence is {spec.licence}{where}.")
+        return
+    accept_licence(spec.name)
+    talk(f"Accepted for '{spec.name}': {spec.licence}{where}. {spec.terms}".rstrip())
 
 
 def read_source(source: str, wishes: dict[str, Any]) -> tuple[Image, dict[str, Any]]:

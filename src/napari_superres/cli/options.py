@@ -51,8 +51,19 @@ WISHES = [
     click.option("--halo", type=int, help="Context around a tile, in source pixels."),
     click.option("--feather", type=int, help="Handover between tiles, in source pixels."),
     click.option("--seed", type=int, default=0, show_default=True, help="For random models."),
-    click.option("--samples", type=int, default=1, help="Results to draw and average."),
-    click.option("--uncertainty", is_flag=True, help="Write the spread too, as OUT_spread."),
+    click.option(
+        "--samples",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Results to average; above 1 their standard deviation is written too, as OUT_spread. "
+        "Random models draw them, others see up to 8 flips and rotations.",
+    ),
+    click.option(
+        "--uncertainty",
+        is_flag=True,
+        help="Write the error that the model predicts of itself too, as OUT_spread.",
+    ),
     click.option(
         "--device",
         default="auto",
@@ -62,7 +73,17 @@ WISHES = [
     click.option("--precision", default="auto", show_default=True, help="float32, float16, ..."),
     click.option("--batch", type=int, help="Tiles in each call of the network."),
     click.option(
-        "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of this model alone."
+        "--option",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Of this model alone; KEY=@FILE takes the value from a text file.",
+    ),
+    click.option(
+        "--accept-licence",
+        multiple=True,
+        metavar="NAME",
+        help="Accept the licence of the model NAME, which you have read.",
     ),
 ]
 """What is decided for each image: all keywords of `upscale`."""

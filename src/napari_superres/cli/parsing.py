@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,14 +98,24 @@ def denoise(text: str | None) -> float | str | None:
 
 
 def options(texts: Sequence[str]) -> dict[str, str]:
-    """Return ``("steps=8",)`` as {"steps": "8"}; the model's row knows the types."""
+    """Return ``("steps=8",)`` as {"steps": "8"}; the model's row knows the types.
+
+    ``("captions=@texts.json",)`` takes the value from a file.
+    """
     wishes = {}
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator:
             raise click.BadParameter(f"'{text}' is not of the form KEY=VALUE.")
-        wishes[key] = value
+        wishes[key] = _from_file(value[1:]) if value.startswith("@") else value
     return wishes
+
+
+def _from_file(name: str) -> str:
+    try:
+        return Path(name).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"'{name}' cannot be read as a text file ({error}).") from None
 
 
 def number_or_none(name: str, text: str) -> float | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from napari_superres.cli.console import progress_bar, talk
-from napari_superres.cli.opening import opened
+from napari_superres.cli.opening import consent, opened
 from napari_superres.cli.options import (
     OPENING,
     PLACE,
@@ -22,10 +23,15 @@ from napari_superres.cli.options import (
     with_options,
 )
 from napari_superres.errors import WeightsError
-from napari_superres.formats.suffixes import spread_path
+from napari_superres.formats.suffixes import split_suffix, spread_path
+from napari_superres.models.captions import parse_captions, reviewing, write_captions
+from napari_superres.models.weights import state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_superres.image import Image
+    from napari_superres.plan import Plan
 
 SCHEMA = 1
 """Version of the JSON that is printed."""
@@ -71,8 +77,9 @@ def upscale(
     superres upscale volume.ome.zarr --device cuda:0,cuda:1
     superres upscale volume.ome.zarr --part 3/64
     """  # noqa: D301, click wants the character
-    from napari_superres.job import choose_workers, run
+    from napari_superres.job import choose_workers, run, run_together
 
+    wishes = consent(wishes, needed=not dry_run)
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
     begin = time.monotonic()
     image, result, spread, labels, notes = opened(source, wishes)
@@ -99,10 +106,13 @@ def upscale(
             )
             for path, own in results.items()
         ]
-        for steps in runs:
-            with progress_bar(quiet=quiet) as show:
-                for step in steps:
-                    show(step)
+        # What samples have in common is computed once if result and spread are written together.
+        chained = [run_together(runs)] if result.plan.samples > 1 else runs
+        with captions_shown(result.plan, target, quiet=quiet):
+            for steps in chained:
+                with progress_bar(quiet=quiet) as show:
+                    for step in steps:
+                        show(step)
     seconds = time.monotonic() - begin
     if as_json:
         report = {
@@ -131,7 +141,7 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
 
     The time is measured on one tile, if the model's weights are on this computer.
     """
-    image, result, *_ = opened(source, wishes)
+    image, result, *_ = opened(source, consent(wishes, needed=False))
     _print_plan(image, result, workers, as_json=as_json)
 
 
@@ -148,18 +158,19 @@ def default_output(source: str, scale: int) -> Path:
 
 
 def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool) -> None:
-    from napari_superres.estimate import measure_speed
+    from napari_superres.estimate import expected_speed
 
     decisions = result.plan
     workers = workers or os.cpu_count() or 1
     seconds: float | None = None
     try:
-        measured = measure_speed(image, decisions).seconds(decisions, workers)
+        speed = expected_speed(image, decisions)
     except WeightsError as error:
         note = f"not measured: {error.message}"
     else:
-        seconds = measured
-        note = f"about {duration(measured)} with {workers} workers, measured on one tile"
+        seconds = speed.seconds(decisions, workers)
+        crew = "" if decisions.spec.unit == "plane" else f" with {workers} workers"
+        note = f"about {duration(seconds)}{crew}, {speed.basis}"
     if as_json:
         report = {
             "schema": SCHEMA,
@@ -168,15 +179,44 @@ def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool
             "bytes": decisions.output_bytes,
             "tiles": decisions.tiles,
             "task_bytes": decisions.task_bytes,
+            "weights_bytes": decisions.weights_bytes,
+            "flop": decisions.flop,
             "seconds": seconds,
+            "seconds_basis": note,
             "warnings": list(image.warnings),
         }
         click.echo(json.dumps(report))
         return
     click.echo(str(decisions))
     click.echo(f"{'time':<12}{note}")
+    if state(decisions.spec) == "to accept":
+        spec = decisions.spec
+        how = f"read {spec.homepage}, then 'superres models accept {spec.name}'"
+        click.echo(f"{'to do':<12}Accept the licence: {how}.")
     for warning in image.warnings:
         click.echo(f"{'note':<12}{warning}")
+
+
+@contextmanager
+def captions_shown(plan: Plan, target: str, *, quiet: bool) -> Iterator[None]:
+    """Show what a captioner says of each plane, and write it beside OUT, to be read and changed."""
+    if not dict(plan.options).get("captioner"):
+        yield
+        return
+    path = Path(target).with_name(f"{split_suffix(target)[0]}_captions.json")
+    captions = parse_captions(str(dict(plan.options)["captions"]))
+
+    def show(plane: int, caption: str) -> str:
+        captions[plane] = caption
+        path.write_text(write_captions(captions), "utf-8")
+        if not quiet:
+            talk(f"Plane {plane} is described as: {caption}")
+        return caption
+
+    with reviewing(show):
+        yield
+    if not quiet and captions:
+        talk(f"To change a description, edit {path} and add --option captions=@{path}.")
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ and takes its name when its metadata, written last, is complete.
 from napari_superres.job.progress import Progress
 from napari_superres.job.running import run, write
 from napari_superres.job.status import Status, status
+from napari_superres.job.together import run_together
 from napari_superres.job.verification import Verified, verify
 from napari_superres.job.workers import Workers, choose_workers
 
@@ -28,6 +29,7 @@ __all__ = [
     "Workers",
     "choose_workers",
     "run",
+    "run_together",
     "status",
     "verify",
     "write",

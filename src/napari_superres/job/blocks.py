@@ -122,7 +122,7 @@ class Blocks:
         ):
             check_held(self.lock)
             self._note(ended)
-            yield self.progress("computing", pool.under_way)
+            yield self.progress("computing", pool.under_way, pool.words)
 
     def confirmed(self) -> Iterator[Progress]:
         """Look from here whether every file has its size, whoever has written it.
@@ -153,7 +153,7 @@ class Blocks:
                         )
                 yield self.progress("computing", 0.0)
 
-    def progress(self, step: Step, under_way: float) -> Progress:
+    def progress(self, step: Step, under_way: float, words: str = "") -> Progress:
         """Return how far the blocks are."""
         return Progress(
             done=self.manifest.done,
@@ -162,6 +162,7 @@ class Blocks:
             failed=len(self.failures),
             step=step,
             under_way=under_way,
+            words=words,
         )
 
     def _in_order(self, number: int) -> Iterator[Block]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import Cancelled
+from napari_superres.progress import doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,6 +79,7 @@ class Pool:
         self.shares_memory = isinstance(self.executor, ThreadPoolExecutor)
         self._stop = threading.Event()
         self._ticks: dict[int, float] = {}
+        self._words: dict[int, str] = {}
         self._pending: dict[Future[Any], tuple[int, Outcome]] = {}
 
     def __enter__(self) -> Pool:
@@ -111,6 +113,12 @@ class Pool:
         """Work done inside the tasks that run now, in tasks."""
         return sum(self._ticks.copy().values())
 
+    @property
+    def words(self) -> str:
+        """Where the task that was begun first is, in words; empty if it does not say."""
+        words = self._words.copy()
+        return words[min(words)] if words else ""
+
     def listener(self, number: int) -> Callable[[int, int], None] | None:
         """Return what a task in this process reports to; None for tasks in others."""
         if not self.shares_memory:
@@ -120,6 +128,7 @@ class Pool:
             if self._stop.is_set():
                 raise Cancelled("The job was stopped.")
             self._ticks[number] = done / max(total, 1)
+            self._words[number] = doing()
 
         return listen
 
@@ -168,6 +177,7 @@ class Pool:
             for future in done:
                 own, entry = self._pending.pop(future)
                 self._ticks.pop(own, None)
+                self._words.pop(own, None)
                 if future.cancelled():
                     raise BrokenExecutor("the scheduler of the workers is gone")
                 error = future.exception()

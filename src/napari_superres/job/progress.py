@@ -28,6 +28,9 @@ class Progress:
     under_way : float
         Work done inside blocks that are not finished, in blocks. While checking or exporting: the
         share of that step that is behind us, from 0 to 1.
+    words : str
+        Where the block under way is, such as ``"plane 1 of 3, step 7 of 50"``; empty where blocks
+        take no time worth words.
     elsewhere : int
         At the end of a part of a job: blocks of other parts that are not done. While there are any,
         the result has no name yet.
@@ -40,6 +43,7 @@ class Progress:
     step: Step = "computing"
     under_way: float = 0.0
     elsewhere: int = 0
+    words: str = ""
 
     @property
     def fraction(self) -> float:

@@ -173,6 +173,8 @@ def _fitting_workers(image: Image, workers: int | None) -> int:
     if workers is None:
         fitting = int(SHARE * free_memory() / plan.task_bytes)
         usual = processors() if plan.compute.device == "cpu" else THREADS_ON_GPU
+        if plan.spec.unit == "plane":  # a plane keeps the whole device busy for minutes
+            usual = 1
         workers = max(1, min(usual, fitting))
     check_memory(
         plan.task_bytes * workers,

@@ -123,12 +123,8 @@ def _supir(name: str, letter: str, title: str) -> ModelSpec:
         random=True,
         terms=_SUPIR_TERMS,
         options=SUPIR_OPTIONS,
-        # Decoding: four maps of 128 channels and 16 fine pixels, in float32.
-        workspace=32_000,
         # 3984 million, counted, and about 818 million of the two text encoders.
         parameters=4_802_000_000,
-        # 1.05e15 for 50 steps and a plane of 256 x 256 pixels, counted.
-        flop=1.6e10,
     )
 
 
@@ -162,7 +158,6 @@ def _latent(
         random=True,
         folders=folders,
         options=options,
-        workspace=32_000,
         parameters=parameters,
     )
 
@@ -225,7 +220,6 @@ DIFFUSION_ROWS = (
             _COLOUR,
             Option("base", "", "Stable Diffusion 2.1: folder or id; empty looks for the ids."),
         ),
-        workspace=32_000,
         parameters=1_290_000_000,
     ),
 )

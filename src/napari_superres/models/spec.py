@@ -167,6 +167,12 @@ class ModelSpec:
     parameters: int = 0
     flop: float = 0.0
 
+    @property
+    def licence_words(self) -> str:
+        """The licence's name, and that it forbids commercial use if it does."""
+        said = self.commercial or "non-commercial" in self.licence
+        return self.licence if said else f"{self.licence} (non-commercial)"
+
     def at(self, scale: int) -> ModelSpec:
         """Return the row with its scale factor filled in, for models that make any factor."""
         return self if self.scale else replace(self, scale=scale)

@@ -183,12 +183,10 @@ def check_file(spec: ModelSpec, file: WeightFile, path: Path, *, again: bool = F
 def check_licence(spec: ModelSpec) -> None:
     """Refuse a model whose licence must be accepted and was not."""
     if spec.consent and spec.name not in accepted_licences():
-        terms = f" {spec.terms}" if spec.terms else ""
         raise LicenceError(
-            f"The licence of '{spec.name}' ({spec.licence}) must be accepted before its first "
-            f"use.{terms}",
-            f"Read it at {spec.homepage}, then run 'superres models accept {spec.name}', or add "
-            f"--accept-licence {spec.name}.",
+            f"The licence of '{spec.name}' ({spec.licence}) must be accepted before its first use.",
+            f"{spec.terms} Read it at {spec.homepage}, then run 'superres models accept "
+            f"{spec.name}', or add --accept-licence {spec.name}.".strip(),
         )
 
 

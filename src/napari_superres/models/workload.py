@@ -17,16 +17,24 @@ class Work:
         Floating-point operations of one call (two a multiply-add).
     rest : float
         Those of all else, which is encoding and decoding.
+    pixels : int
+        Of the finest map that the decoder makes.
     """
 
     calls: int
     call: float
     rest: float
+    pixels: int
 
     @property
     def flop(self) -> float:
         """Floating-point operations of the plane."""
         return self.calls * self.call + self.rest
+
+    @property
+    def workspace(self) -> int:
+        """Bytes while it is decoded: four maps of 128 channels in float32."""
+        return 4 * 128 * 4 * self.pixels
 
 
 def step_words(step: int, steps: int, tile: int, tiles: int) -> str:

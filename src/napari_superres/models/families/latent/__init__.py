@@ -109,7 +109,7 @@ def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width
     call, decode = _FLOP[spec.name]
     branches = 1 if settings.guidance == 1 else 2
     rest = decode * height * width / 128**2
-    return Work(settings.steps * tiles, call * area * branches, rest)
+    return Work(settings.steps * tiles, call * area * branches, rest, 16 * height * width)
 
 
 def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:

@@ -161,7 +161,8 @@ def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width
         tiles *= fused_tiles(length, settings.latent_tile, settings.latent_stride)
         area *= min(settings.latent_tile, length) / 64
     networks = 1 if settings.fidelity == settings.looks or settings.looks == 0 else 2
-    return Work(tiles * networks, _CALL * area, _CODING * size[0] * size[1] / 512**2)
+    pixels = size[0] * size[1]
+    return Work(tiles * networks, _CALL * area, _CODING * pixels / 512**2, pixels)
 
 
 def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:

@@ -99,8 +99,9 @@ def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width
     branches = 1 if settings.guidance == settings.guidance_start == 1 else 2
     twice = settings.restoration > 0 or settings.reference != "input" or settings.captioner
     seen = (_ENCODE + _DECODE) * (2 if twice else 1)
-    rest = seen * size[0] * size[1] / 1024**2
-    return Work(settings.steps * tiles, _CALL * area * branches, rest)
+    pixels = size[0] * size[1]
+    rest = seen * pixels / 1024**2
+    return Work(settings.steps * tiles, _CALL * area * branches, rest, pixels)
 
 
 def check_installed(name: str) -> None:
