@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 
+DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""Names of metadata documents."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A group or an array of a Zarr hierarchy.
@@ -171,6 +175,18 @@ def open_node(root: str, path: str = "") -> Node | None:
         return None
     attributes = read_json(root, f"{prefix}.zattrs") or {}
     return Node(root, path, 2, array is not None, attributes, array or {})
+
+
+def is_image(root: str | os.PathLike[str]) -> bool:
+    """Return whether an OME-Zarr image is at a path or URL: a group that says so.
+
+    Raises
+    ------
+    UnreadableError
+        If a metadata document is damaged, or a server fails.
+    """
+    node = open_node(os.fspath(root))
+    return node is not None and "multiscales" in (node.attributes.get("ome") or node.attributes)
 
 
 def safe_path(root: str, path: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_superres.errors import OutputError, ResourceError, SettingError, SuperresError
 from napari_superres.formats.remote import is_url
+from napari_superres.formats.remote_path import Place, RemotePath
 from napari_superres.formats.suffixes import split_suffix
+from napari_superres.formats.zarr_store import DOCUMENTS, is_image
+from napari_superres.models.cache import cache_folder
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -43,25 +47,44 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 class Destination:
     """A result's path, and the folder beside it in which it grows.
 
+    In a bucket nothing can be renamed: there the blocks grow in their place, and what a job knows
+    of itself lies in a folder of this computer.
+
     Parameters
     ----------
-    path : Path
+    path : Path or RemotePath
         Absolute, with symbolic links followed.
     kind : {"zarr", "tiff", "png"}
+    control : Path, optional
+        The folder of the unfinished result, where that is not beside it.
+    inner : bool
+        Whether it lies inside another result, whose job sees to it that nobody else is at work.
     """
 
-    path: Path
+    path: Place
     kind: Kind
+    control: Path | None = None
+    inner: bool = False
 
     @property
     def part(self) -> Path:
         """The folder of the unfinished result."""
+        if self.control is not None:
+            return self.control
+        assert isinstance(self.path, Path)
         return self.path.with_name(self.path.name + ".part")
 
     @property
-    def root(self) -> Path:
-        """The Zarr hierarchy inside it."""
-        return self.part / "image.zarr"
+    def beside(self) -> RemotePath | None:
+        """What lies beside an unfinished result in a bucket, for other machines."""
+        if isinstance(self.path, RemotePath) and not self.inner:
+            return self.path.with_name(self.path.name + ".part")
+        return None
+
+    @property
+    def root(self) -> Place:
+        """The Zarr hierarchy inside it, or in its place in a bucket."""
+        return self.path if isinstance(self.path, RemotePath) else self.part / "image.zarr"
 
     @property
     def lock(self) -> Path:
@@ -106,10 +129,16 @@ class Destination:
 
     def labels(self, name: str) -> Destination:
         """Return where a label image goes that lies in the result's folder."""
-        return Destination(self.root / "labels" / name, "zarr")
+        control = self.part / "labels" / name if isinstance(self.path, RemotePath) else None
+        return Destination(self.root / "labels" / name, "zarr", control, inner=True)
 
     def is_finished(self) -> bool:
-        """Return whether the result is there: nothing carries its name before it is complete."""
+        """Return whether the result is there.
+
+        On a disk nothing carries its name before it is complete; in a bucket nothing is an image.
+        """
+        if isinstance(self.path, RemotePath):
+            return is_image(self.path)
         return os.path.lexists(self.path)
 
 
@@ -119,22 +148,28 @@ def destination(path: str | os.PathLike[str]) -> Destination:
     Raises
     ------
     SettingError
-        If the suffix is not one that can be written.
-    OutputError
-        If it is a URL.
+        If the suffix is not one that can be written, or the address not one of a bucket.
     """
     text = os.fspath(path)
     if is_url(text):
-        raise OutputError(
-            f"'{text}' is not on this computer's disks, and results are written only there.",
-            "Write to a local folder and copy the finished result.",
-        )
+        return _in_bucket(text.rstrip("/"))
     kind = KINDS.get(split_suffix(text)[1])
     if kind is None:
         raise SettingError(
             f"'{text}' has no suffix that can be written.", f"Use one of {', '.join(KINDS)}."
         )
     return Destination(Path(os.path.realpath(os.path.expanduser(text))), kind)
+
+
+def _in_bucket(url: str) -> Destination:
+    path = RemotePath(url)
+    if KINDS.get(split_suffix(url)[1]) != "zarr":
+        raise SettingError(
+            f"'{url}' cannot be written: at an address only OME-Zarr can.",
+            "Use a name that ends in .ome.zarr, or write to a local folder.",
+        )
+    digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return Destination(path, "zarr", cache_folder() / "jobs" / f"{path.name}-{digest}.part")
 
 
 def check_destination(target: Destination, image: Image, *, overwrite: bool) -> None:
@@ -154,6 +189,11 @@ def check_destination(target: Destination, image: Image, *, overwrite: bool) -> 
         If the path is the source's own, inside or around it; if something is there and `overwrite`
         is False; if the folder is missing or cannot be written.
     """
+    if isinstance(target.path, RemotePath):
+        _check_sources_apart(target.path, image)
+        target.part.parent.mkdir(parents=True, exist_ok=True)
+        check_free(target, overwrite=overwrite)
+        return
     path, folder = target.path, target.path.parent
     for source in _sources(image):
         for place in (path, target.part):
@@ -177,7 +217,7 @@ def check_free(target: Destination, *, overwrite: bool) -> None:
     ------
     OutputError
     """
-    if os.path.lexists(target.path) and not overwrite:
+    if not overwrite and target.is_finished():
         raise OutputError(
             f"'{target.path}' exists already.", "Choose another name, or allow it: overwrite=True."
         )
@@ -201,6 +241,8 @@ def check_space(target: Destination, nbytes: int, there: int = 0, files: int | N
     ------
     ResourceError
     """
+    if isinstance(target.path, RemotePath):
+        return
     files = files or (2 if target.kind == "tiff" else 1)
     needed = int(nbytes * COMPRESSED * files) - there
     free = shutil.disk_usage(target.path.parent).free
@@ -212,14 +254,14 @@ def check_space(target: Destination, nbytes: int, there: int = 0, files: int | N
         )
 
 
-def explained(error: OSError, path: Path) -> SuperresError:
+def explained(error: OSError, path: Place) -> SuperresError:
     """Return what an error of the operating system means for a result.
 
     Parameters
     ----------
     error : OSError
         Raised while writing.
-    path : Path
+    path : Path or RemotePath
         The result.
     """
     if isinstance(error, SuperresError):
@@ -235,15 +277,17 @@ def explained(error: OSError, path: Path) -> SuperresError:
     )
 
 
-def take_name(target: Destination, finished: Path) -> None:
+def take_name(target: Destination, finished: Place) -> None:
     """Give a finished result its name, in place of an older one.
 
     Parameters
     ----------
     target : Destination
-    finished : Path
-        Below ``target.part``.
+    finished : Path or RemotePath
+        Below ``target.part``; in a bucket it has its name already.
     """
+    if isinstance(target.path, RemotePath) or isinstance(finished, RemotePath):
+        return
     if os.path.lexists(target.path):
         if finished.is_file() and not target.path.is_dir():
             os.replace(finished, target.path)
@@ -256,19 +300,34 @@ def take_name(target: Destination, finished: Path) -> None:
 
 def put_back(target: Destination) -> None:
     """Give an older result its name again, if a crash came just before the new one took it."""
-    if os.path.lexists(target.old):
+    if os.path.lexists(target.old):  # never in a bucket
         if os.path.lexists(target.path):
             remove(target.old)
         else:
             os.rename(target.old, target.path)
 
 
-def remove(path: Path) -> None:
+def remove(path: Place) -> None:
     """Delete a file, a link or a whole folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
+    if isinstance(path, RemotePath):
+        for name in DOCUMENTS:  # first of all it is no image any more
+            (path / name).unlink()
+        path.remove_all()
+    elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _check_sources_apart(path: RemotePath, image: Image) -> None:
+    """Refuse a result at the address of its source."""
+    source = str(image.source.get("path", "")).rstrip("/")
+    if f"{path}/".startswith(f"{source}/") or f"{source}/".startswith(f"{path}/"):
+        raise OutputError(
+            f"The result '{path}' and its source '{source}' are the same or inside each other: "
+            "the source would be lost.",
+            "Choose another name.",
+        )
 
 
 def _sources(image: Image) -> list[Path]:

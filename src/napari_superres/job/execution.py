@@ -7,14 +7,16 @@ from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_superres.errors import IncompleteError, SuperresError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job.blocks import Blocks, check_held
+from napari_superres.job.bucket import Claim
 from napari_superres.job.destination import check_space, explained
 from napari_superres.job.finish import finish
-from napari_superres.job.folder import clear, dissolve
+from napari_superres.job.folder import abandon, clear, dissolve
 from napari_superres.job.lock import BusyError, Lock
 from napari_superres.job.manifest import Manifest, is_done, read_fingerprint
 from napari_superres.job.pool import Pool
@@ -107,18 +109,22 @@ class Job:
             lock.note(COMPUTING)
             for path in target.part_locks():  # nobody may be at work on a part of it either
                 stack.enter_context(Lock(path, target.path))
+            claim = stack.enter_context(Claim(target))
             self._prepare(lock)
+            claim.copy()
             manifest = stack.enter_context(closing(Manifest(target.manifest, self.layout)))
             manifest.resume(target.part_manifests())
             check_space(target, self.layout.nbytes, manifest.nbytes)
             try:
                 blocks = Blocks(self.image, target, self.layout, manifest, lock)
                 with Pool(executor, workers) as pool:
-                    yield from self._to_the_end(pool, blocks)
+                    # A bucket answers for what it holds; to read it all again costs.
+                    on_disk = isinstance(target.root, Path)
+                    yield from self._to_the_end(pool, blocks, contents=on_disk)
             except BaseException:
                 if new and manifest.done == 0:
                     manifest.close()
-                    clear(target)  # nothing worth keeping has come of it
+                    abandon(target)
                 raise
         yield blocks.progress("computing", 0.0)
 
@@ -135,7 +141,9 @@ class Job:
                 stack.callback(dissolve, target)
                 stack.push(own)
                 own.note(COMPUTING)
+                claim = stack.enter_context(Claim(target))
                 wanted = self._prepare(own)
+                claim.copy()
             share = part.places(self.layout.tasks(0))
             manifest = stack.enter_context(closing(Manifest(path, self.layout, share)))
             if read_fingerprint(path) is None:
@@ -199,7 +207,7 @@ class Job:
         for number, (name, labels) in enumerate(self.labels.items()):
             inner = self.target.labels(name)
             if not inner.is_finished():
-                inner.path.parent.mkdir(exist_ok=True)
+                inner.part.parent.mkdir(exist_ok=True)
                 job = Job(labels, inner, layout_for(labels, self.layout.version), overwrite=True)
                 for step in job.iterate(pool.executor, pool.workers):
                     yield (number + step.fraction) / len(self.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_superres.formats.ome_zarr import open_image
@@ -50,4 +51,5 @@ def finish(
     sync_folders({target.part})
     note()
     take_name(target, finished)
-    sync_folders({target.path.parent})
+    if isinstance(target.path, Path):
+        sync_folders({target.path.parent})

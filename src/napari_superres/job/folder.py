@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import put_back, remove
 from napari_superres.job.lock import Lock
 from napari_superres.job.manifest import is_committed
@@ -21,6 +23,13 @@ def clear(target: Destination) -> None:
     for entry in list(target.part.iterdir()):
         if not _is_lock(entry.name):
             remove(entry)
+
+
+def abandon(target: Destination) -> None:
+    """Take away an unfinished result of which nothing is worth keeping."""
+    clear(target)
+    if isinstance(target.root, RemotePath):
+        remove(target.root)
 
 
 def dissolve(target: Destination) -> None:
@@ -52,8 +61,10 @@ def sweep_leftover(target: Destination) -> None:
     """Remove what a crash left after a result had got its name; put back an older result."""
     if not target.part.is_dir():
         return
-    finished = target.root if target.kind == "zarr" else target.exported
-    named = is_committed(target.manifest) and not finished.exists() and target.path.exists()
+    named = is_committed(target.manifest) and target.is_finished()
+    if named and isinstance(target.path, Path):
+        finished = target.root if target.kind == "zarr" else target.exported
+        named = not finished.exists()
     if not named and not os.path.lexists(target.old):
         return
     with Lock(target.lock, target.path):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from napari_superres.formats.remote_path import Place
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -86,7 +88,7 @@ class Lock:
     ----------
     path : Path
         The lock file. Its folder is made if it is missing.
-    what : Path
+    what : Path or RemotePath
         The result, for messages.
     wait : float
         Seconds to wait for somebody who has it for a moment only: who has not said, by `note`, that
@@ -98,7 +100,7 @@ class Lock:
         On entering, if somebody else is at work.
     """
 
-    def __init__(self, path: Path, what: Path, wait: float = 2.0) -> None:
+    def __init__(self, path: Path, what: Place, wait: float = 2.0) -> None:
         self.path = path
         self.what = what
         self.wait = wait

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import OutputError
 from napari_superres.formats.ome_zarr_write import create
+from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import check_free, remove
 from napari_superres.job.fingerprint import fingerprint
 from napari_superres.job.lock import Lock, token_of
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Image
     from napari_superres.job.destination import Destination
+
+OWN = ("image", "lock", "manifest", "scratch", "old", "clock", "owner", "fetched", "labels")
+"""How names in the folder of an unfinished result begin."""
 
 NAMED = 5
 """How many differing settings a refusal names."""
@@ -87,8 +91,10 @@ def _found(target: Destination, *, overwrite: bool) -> dict[str, Any] | None:
         if overwrite:
             return {}
         raise
-    own = (target.root.stem, target.exported.stem, "lock", "manifest", "scratch", "old", "clock")
-    strangers = [name for name in os.listdir(target.part) if not name.startswith(own)]
+    if there is None and not overwrite and isinstance(target.root, RemotePath):
+        _check_empty(target.root)
+    own = [*OWN, target.exported.stem]
+    strangers = [name for name in os.listdir(target.part) if not name.startswith(tuple(own))]
     if there is None and strangers:
         raise OutputError(
             f"'{target.part}' is in the way: it is not an unfinished result of this program.",
@@ -97,16 +103,28 @@ def _found(target: Destination, *, overwrite: bool) -> dict[str, Any] | None:
     return there
 
 
+def _check_empty(root: RemotePath) -> None:
+    if root.exists():
+        raise OutputError(
+            f"There is something at '{root}' that is no unfinished result of this program, or one "
+            "whose list of blocks is lost.",
+            "Choose another name, or start anew with overwrite=True.",
+        )
+
+
 def _begin(target: Destination, layout: Layout, wanted: dict[str, Any]) -> None:
     """Clear what there is, and make empty arrays and an empty list."""
     # The main list goes last: as long as it is there, the others are known to be of its job.
     for path in (*target.part_manifests(), target.manifest, target.root, target.exported):
         remove(path)
-    unnamed = target.root.with_suffix(".new")
-    remove(unnamed)
     target.scratch.mkdir(exist_ok=True)
-    create(unnamed, layout, target.scratch)
-    unnamed.rename(target.root)
+    if isinstance(target.root, RemotePath):
+        create(target.root, layout, target.scratch)
+    else:
+        unnamed = target.root.with_suffix(".new")
+        remove(unnamed)
+        create(unnamed, layout, target.scratch)
+        unnamed.rename(target.root)
     Manifest(target.manifest, layout).start(wanted, layout.blocks)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_superres.errors import SettingError
 from napari_superres.formats.ome_zarr_layout import layout_for
+from napari_superres.formats.remote import is_url
 from napari_superres.job.destination import check_destination, check_space, destination
 from napari_superres.job.execution import Job
 from napari_superres.job.exporting import Export, is_streamable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from napari_superres.formats.ome_zarr_layout import Version
+    from napari_superres.formats.remote_path import Place
     from napari_superres.image import Image
     from napari_superres.job.destination import Destination
     from napari_superres.job.progress import Progress
@@ -40,7 +42,7 @@ def write(
     ome_zarr: Version = "0.5",
     part: str | None = None,
     labels: Mapping[str, Image] | None = None,
-) -> Path:
+) -> Place:
     """Compute an image and write it to a file; all of `run` in one call.
 
     Parameters
@@ -52,8 +54,8 @@ def write(
 
     Returns
     -------
-    Path
-        The finished file or folder.
+    Path or RemotePath
+        The finished file, folder or address.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def write(
     ):
         if progress is not None:
             progress(step)
-    return Path(path)
+    return destination(path).path if is_url(path) else Path(path)
 
 
 def run(
@@ -99,7 +101,9 @@ def run(
         Lazy: each block is computed when its turn comes.
     path : path-like
         ``.ome.zarr`` or ``.zarr`` for OME-Zarr, ``.ome.tif``, ``.tif`` or ``.tiff`` for OME-TIFF,
-        ``.png`` for a single plane.
+        ``.png`` for a single plane. Or ``s3://bucket/name.ome.zarr``: there an older result is
+        gone as soon as it is overwritten, and the image is one when its metadata, written last, is
+        there.
     overwrite : bool
         Whether to replace an existing result, and to start anew where an unfinished one was made
         with other settings.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +11,7 @@ from napari_superres.job.lock import Holder, holder
 from napari_superres.job.manifest import read_entries
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -67,7 +67,7 @@ def status(path: str | os.PathLike[str]) -> Status:
     target = destination(path)
     lists = [p for p in (target.manifest, *target.part_manifests()) if p.exists()]
     if not lists:
-        if os.path.lexists(target.path):
+        if target.is_finished():
             return Status("finished")
         raise OutputError(
             f"There is no '{target.path}', and nobody has begun it.", "Check the name."
