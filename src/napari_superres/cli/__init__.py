@@ -8,10 +8,14 @@ import traceback
 import click
 
 from napari_superres._version import __version__
+from napari_superres.cli.batch import batch
+from napari_superres.cli.convert import convert
 from napari_superres.cli.info import doctor, info
+from napari_superres.cli.jobs import status, verify
 from napari_superres.cli.measure import measure
 from napari_superres.cli.models import models
 from napari_superres.cli.simulate import simulate
+from napari_superres.cli.train import train
 from napari_superres.cli.upscale import plan, upscale
 from napari_superres.errors import SuperresError
 
@@ -41,7 +45,20 @@ def cli() -> None:
     """  # noqa: D301, click wants the character
 
 
-for command in (upscale, plan, info, measure, simulate, models, doctor):
+for command in (
+    upscale,
+    plan,
+    batch,
+    status,
+    verify,
+    convert,
+    info,
+    measure,
+    simulate,
+    train,
+    models,
+    doctor,
+):
     cli.add_command(command)
 
 
@@ -69,6 +86,8 @@ def _run(arguments: list[str] | None) -> int:
         return EXIT_INTERRUPTED
     except SuperresError as error:
         click.echo(f"Error: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"  {note}", err=True)
         return error.exit_code
     except MemoryError:
         click.echo("Error: Memory is full. Use a smaller --tile, or fewer --workers.", err=True)

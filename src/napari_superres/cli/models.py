@@ -15,6 +15,7 @@ from napari_superres.cli.opening import accept as agree
 from napari_superres.errors import SuperresError
 from napari_superres.models import custom, library
 from napari_superres.models.cache import accepted_licences, cache_folder
+from napari_superres.models.cards import card_text, read_card
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.hub import local_place
 from napari_superres.models.weights import find_model, find_weights, locate, state
@@ -76,7 +77,7 @@ def info(name: str, *, as_json: bool) -> None:
     """Print all about the model NAME (or a FILE of weights): origin, licence, needs, citation."""
     spec = find_model(name)
     if as_json:
-        click.echo(json.dumps(_facts(spec)))
+        click.echo(json.dumps({**_facts(spec), "card": _card(spec)}))
         return
     proven = {
         "exact": "arithmetic",
@@ -113,6 +114,9 @@ def info(name: str, *, as_json: bool) -> None:
     width = max(11, *(len(key) for key, _ in lines)) + 1
     for key, value in lines:
         click.echo(f"{key:<{width}}{value}")
+    card = _card(spec)
+    if card:
+        click.echo(f"\n{card_text(card)}", nl=False)
 
 
 @models.command()
@@ -242,6 +246,12 @@ def _facts(spec: ModelSpec) -> dict[str, Any]:
             for file in spec.weights
         ],
     }
+
+
+def _card(spec: ModelSpec) -> dict[str, Any]:
+    """Return the card inside the weights; empty where they are not here or carry none."""
+    path = locate(spec, spec.weights[0]) if spec.weights else None
+    return read_card(path) if path else {}
 
 
 def _is_here(spec: ModelSpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -126,6 +126,13 @@ def number_or_none(name: str, text: str) -> float | None:
         return float(text)
     except ValueError:
         raise click.BadParameter(f"{name} '{text}' is neither a number nor 'none'.") from None
+
+
+def photons(text: str | None) -> tuple[float, float] | Literal["none"] | None:
+    """Return ``"100"`` as (100, 100), ``"30:300"`` as (30, 300), and ``"none"`` as it is."""
+    if text is None or text == "none":
+        return text  # type: ignore[return-value] # it is "none"
+    return _pair(text if ":" in text else f"{text}:{text}")
 
 
 def named_numbers(texts: Sequence[str]) -> dict[str, float]:

@@ -15,13 +15,14 @@ from napari_superres.training import losses
 from napari_superres.training.classical import interpolate
 from napari_superres.training.simulate import area_mean
 from napari_superres.training.stream import StreamSettings, make_step
-from napari_superres.training.validate import DEGRADATIONS, degraded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from napari_superres.models.families.microscopy.network import MicroscopyNet
+    from napari_superres.training.simulate import Pair
+    from napari_superres.training.stream import Batch
 
 # Far beyond any training's last step, so that degradations are fresh.
 _FRESH_STEPS = 10_000_000
@@ -29,13 +30,29 @@ COVERAGE = 0.9
 _PARTS = ("heads", "errors", "bases")
 
 
+def fresh_batches(stream: StreamSettings, folder: Path, steps: int) -> Iterator[list[Batch]]:
+    """Yield examples of a training's scenes, degraded as no step of it has seen them.
+
+    Parameters
+    ----------
+    stream : StreamSettings
+        The training's examples.
+    folder : Path
+        Where the training keeps its state.
+    steps : int
+        How many.
+    """
+    for step in range(steps):
+        yield make_step(stream, _FRESH_STEPS + step, str(folder / "scenes"))
+
+
 def fit_errors(
     network: MicroscopyNet,
-    stream: StreamSettings,
-    folder: Path,
+    examples: Iterable[list[Batch]],
     *,
     steps: int,
     learning_rate: float = 5e-3,
+    low_precision: bool = True,
 ) -> None:
     """Fit the heads that predict the error's scale; nothing else of the network changes.
 
@@ -43,24 +60,24 @@ def fit_errors(
     ----------
     network : MicroscopyNet
         Trained; its `errors` are fitted in place.
-    stream : StreamSettings
-        The training's examples.
-    folder : Path
-        Where the training keeps its state.
+    examples : iterable of list of Batch
+        What each step is fitted on.
     steps : int
-        A few hundred suffice: the heads are one convolution each.
+        How many there are. A few hundred suffice: the heads are one convolution each.
     learning_rate : float
         At the beginning; it falls linearly to 0.
+    low_precision : bool
+        Whether the frozen part runs in bfloat16.
     """
     optimizer = torch.optim.Adam(network.errors.parameters(), lr=learning_rate)
-    for step in range(steps):
+    for step, batches in enumerate(examples):
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
         loss = torch.zeros(())
-        for batch in make_step(stream, _FRESH_STEPS + step, str(folder / "scenes")):
+        for batch in batches:
             x, noise = torch.from_numpy(batch.source), torch.from_numpy(batch.noise)
             cut = batch.scale * network.radius
             truth = torch.from_numpy(batch.truth)[..., cut:-cut, cut:-cut]
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
                 features = network.features(x, noise)
                 residual = network.upscaled(x, features, batch.scale) - truth
             spread = network.error_scale(features.float(), batch.scale)
@@ -70,39 +87,30 @@ def fit_errors(
         optimizer.step()
 
 
-def error_ratios(
-    network: MicroscopyNet, images: Mapping[str, np.ndarray], scale: int
-) -> dict[str, np.ndarray]:
-    """Return, by image, each pixel's error in units of its predicted scale.
+def error_ratios(network: MicroscopyNet, pairs: Mapping[str, Pair]) -> dict[str, np.ndarray]:
+    """Return, by name, each pixel's error in units of its predicted scale.
 
     Parameters
     ----------
     network : MicroscopyNet
         With fitted error heads.
-    images : mapping of str to np.ndarray
-        Sharp images, degraded as in the benchmark.
-    scale : int
-        Scale factor.
+    pairs : mapping of str to Pair
+        Images that no training has seen.
 
     Returns
     -------
-    dict of str to np.ndarray, shape (n,), float32
-        Keys are ``image/degradation``.
+    dict of str to np.ndarray, shape of the pair's truth, float32
     """
     ratios = {}
-    for number, (name, light) in enumerate(images.items()):
-        for how in DEGRADATIONS:
-            pair = degraded(light, scale, how, number)
-            padded = np.pad(pair.source, network.radius, mode="symmetric")
-            with torch.inference_mode():
-                x = torch.from_numpy(padded)[None, None]
-                features = network.features(x, torch.tensor([pair.noise], dtype=torch.float32))
-                result = network.upscaled(x, features, scale)[0, 0].numpy()
-                spread = network.error_scale(features, scale)[0, 0].numpy()
-            tiny = 1e-6 * float(np.ptp(pair.truth))
-            ratios[f"{name}/{how.name}"] = np.abs(result - pair.truth).ravel() / (
-                spread.ravel() + tiny
-            )
+    for name, pair in pairs.items():
+        padded = np.pad(pair.source.astype(np.float32), network.radius, mode="symmetric")
+        with torch.inference_mode():
+            x = torch.from_numpy(padded)[None, None]
+            features = network.features(x, torch.tensor([pair.noise], dtype=torch.float32))
+            result = network.upscaled(x, features, pair.scale)[0, 0].numpy()
+            spread = network.error_scale(features, pair.scale)[0, 0].numpy()
+        tiny = 1e-6 * float(np.ptp(pair.truth))
+        ratios[name] = np.abs(result - pair.truth) / (spread + tiny)
     return ratios
 
 
@@ -117,7 +125,15 @@ def bound_of(ratios: Mapping[str, np.ndarray]) -> float:
 
 
 def coverage_by_kind(ratios: Mapping[str, np.ndarray], bound: float) -> dict[str, float]:
-    """Return the share of pixels whose error is within the bound, by kind of image."""
+    """Return the share of pixels whose error is within the bound, by kind of image.
+
+    Parameters
+    ----------
+    ratios : mapping of str to np.ndarray
+        From `error_ratios`; names are ``KIND-NUMBER/DEGRADATION``.
+    bound : float
+        From `bound_of`, on other images.
+    """
     shares: dict[str, list[float]] = {}
     for name, ratio in ratios.items():
         kind = name.split("/")[0].rsplit("-", 1)[0]

@@ -288,6 +288,13 @@ def example(
         source, truth = pair.source, pair.truth
         # An estimate from one image is never exact, and shot noise varies over the image.
         noise = pair.noise * float(np.exp(rng.normal(0, 0.15)))
+    return in_own_units(source, noise, truth)
+
+
+def in_own_units(
+    source: np.ndarray, noise: float, truth: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return an example in units in which its source has mean 0 and standard deviation 1."""
     spread = max(float(source.std()), 1e-6)
     mean = np.float32(source.mean())
     return (

@@ -31,6 +31,9 @@ from napari_superres.training.stream import Batch, StreamSettings, make_step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file in a training's folder from which it goes on."""
+
 _PREFETCH = 4
 
 
@@ -125,7 +128,7 @@ def train(
     for batches in _examples(settings, state.step, folder):
         for group in state.optimizer.param_groups:
             group["lr"] = settings.rate(state.step)
-        for name, value in _step(state, batches, settings, device).items():
+        for name, value in advance(state, batches, settings, device).items():
             sums[name] = sums.get(name, 0.0) + value
         state.step += 1
         if state.step % every and state.step != settings.steps:
@@ -164,19 +167,24 @@ def resume(settings: TrainSettings, folder: Path, device: str = "cpu") -> TrainS
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
     state = TrainState(network, average, optimizer)
-    path = folder / "checkpoint.pt"
-    if path.exists():
-        kept = torch.load(path, map_location=device, weights_only=True)
-        network.load_state_dict(kept["network"])
-        average.load_state_dict(kept["average"])
-        optimizer.load_state_dict(kept["optimizer"])
-        state.step = int(kept["step"])
+    restore(state, folder, device)
     return state
 
 
-def save(state: TrainState, settings: TrainSettings, folder: Path) -> None:
+def restore(state: TrainState, folder: Path, device: str = "cpu") -> None:
+    """Bring a training to where its last checkpoint left it, if there is one."""
+    path = folder / CHECKPOINT
+    if path.exists():
+        kept = torch.load(path, map_location=device, weights_only=True)
+        state.network.load_state_dict(kept["network"])
+        state.average.load_state_dict(kept["average"])
+        state.optimizer.load_state_dict(kept["optimizer"])
+        state.step = int(kept["step"])
+
+
+def save(state: TrainState, settings: TrainSettings, folder: Path, name: str = CHECKPOINT) -> None:
     """Write the checkpoint; a kill at any moment leaves the old one or the new one."""
-    unfinished = folder / "checkpoint.pt.part"
+    unfinished = folder / f"{name}.part"
     torch.save(
         {
             "network": state.network.state_dict(),
@@ -187,12 +195,12 @@ def save(state: TrainState, settings: TrainSettings, folder: Path) -> None:
         },
         unfinished,
     )
-    unfinished.replace(folder / "checkpoint.pt")
+    unfinished.replace(folder / name)
 
 
-def load_average(folder: Path) -> tuple[MicroscopyNet, dict[str, Any], int]:
+def load_average(folder: Path, name: str = CHECKPOINT) -> tuple[MicroscopyNet, dict[str, Any], int]:
     """Return the averaged network of a checkpoint, its settings, and the steps done."""
-    kept = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    kept = torch.load(folder / name, map_location="cpu", weights_only=True)
     settings = json.loads(kept["settings"])
     scales = tuple(settings["stream"]["scales"])
     network = MicroscopyNet(settings["channels"], settings["pairs"], scales)
@@ -200,7 +208,7 @@ def load_average(folder: Path) -> tuple[MicroscopyNet, dict[str, Any], int]:
     return network.eval(), settings, int(kept["step"])
 
 
-def _step(
+def advance(
     state: TrainState, batches: list[Batch], settings: TrainSettings, device: str
 ) -> dict[str, float]:
     """Do one step and return the parts of its loss."""

@@ -77,8 +77,17 @@ DEGRADATIONS = (
 )
 
 
-def held_out(count: int, edge: int = 256) -> dict[str, np.ndarray]:
+def held_out(count: int, edge: int = 256, first: int = 0) -> dict[str, np.ndarray]:
     """Return sharp images by name, `count` of each kind, every second one with camera noise.
+
+    Parameters
+    ----------
+    count : int
+        How many of each kind.
+    edge : int
+        In truth pixels.
+    first : int
+        Number of the first: other numbers are other images.
 
     Returns
     -------
@@ -86,7 +95,7 @@ def held_out(count: int, edge: int = 256) -> dict[str, np.ndarray]:
         Not negative, 99.9th percentile 1.
     """
     images = {}
-    for number in range(count):
+    for number in range(first, first + count):
         for index, kind in enumerate(STRUCTURES):
             rng = np.random.default_rng([0, _VALIDATION_STREAM, number, index])
             light = draw(random_scene(rng, kind), (edge, edge), rng)
@@ -120,6 +129,15 @@ def degraded(light: np.ndarray, scale: int, how: Degradation, number: int) -> Pa
     rng = np.random.default_rng([1, _VALIDATION_STREAM, number, scale])
     sharp = light[:height, :width]
     return degrade(sharp, scale, rng, camera=how.camera, blur_sigma=how.blur_sigma)
+
+
+def degraded_pairs(images: Mapping[str, np.ndarray], scale: int) -> dict[str, Pair]:
+    """Return every image in every degradation, by ``image/degradation``."""
+    return {
+        f"{name}/{how.name}": degraded(light, scale, how, number)
+        for number, (name, light) in enumerate(images.items())
+        for how in DEGRADATIONS
+    }
 
 
 def classical_results(pair: Pair, how: Degradation) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,0 +1,78 @@
+"""Model cards: what a weight file of our own training says about itself.
+
+A card is JSON inside the safetensors file, under ``card``: where the weights come from, what they
+were trained on, what they reached on images that they had not seen, and what they cannot do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_superres.models.checkpoints import read_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_LICENCE = "BSD-3-Clause"
+_SIMULATED = "Held-out simulated images"
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the card of a weight file; empty where it has none.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `read_tensors` accepts.
+    """
+    card: dict[str, Any] = json.loads(read_metadata(path).get("card", "{}"))
+    return card
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """Return a card for people, as Markdown.
+
+    Parameters
+    ----------
+    card : mapping
+        With ``name``, ``parameters``, ``data``, ``training`` and ``limits``; where it was judged
+        also ``verdict``, ``held_out``, ``gain_over_bicubic_db``, ``paired`` and
+        ``coverage_of_90_percent_bound``.
+    """
+    lines = [f"# {card['name']}", ""]
+    lines += [f"{card['parameters']} numbers, {card.get('licence', _LICENCE)}.", ""]
+    if "verdict" in card:
+        lines += [card["verdict"], ""]
+    lines += ["## Data", "", card["data"], "", "## Training", ""]
+    lines += ["```json", json.dumps(card["training"], indent=2), "```", ""]
+    lines += _judgement(card)
+    lines += ["## Limits", "", *[f"- {limit}" for limit in card["limits"]], ""]
+    return "\n".join(lines)
+
+
+def _judgement(card: Mapping[str, Any]) -> Iterator[str]:
+    if "gain_over_bicubic_db" in card:
+        yield from (f"## {card.get('held_out', _SIMULATED)}: gain over bicubic in dB (PSNR)", "")
+        yield "`faithful` is `denoise=0`; `restore` removes the true noise."
+        yield from ("`wiener` and `richardson-lucy` are told the blur and the noise.", "")
+        for name, row in card["gain_over_bicubic_db"].items():
+            yield from (f"### {name}", "", "| method | gain |", "| --- | --- |")
+            yield from (f"| {method} | {gain:+.2f} |" for method, gain in row.items())
+            yield ""
+    if "paired" in card:
+        yield from (f"## {card['held_out']}: PSNR, image by image", "")
+        yield "| case | images | bicubic | embedded | this model | gain over embedded | better |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        for case, row in card["paired"].items():
+            decibels = [f"{row[method]:.2f} dB" for method in ("bicubic", "embedded", "tuned")]
+            cells = [case, str(row["images"]), *decibels, f"{row['gain']:+.2f} dB"]
+            yield f"| {' | '.join(cells)} | {100 * row['better']:.0f} % |"
+        yield ""
+    if "coverage_of_90_percent_bound" in card:
+        yield from ("## Share of pixels within the 90 % error bound", "")
+        yield from ("| kind | share |", "| --- | --- |")
+        covered = card["coverage_of_90_percent_bound"]
+        yield from (f"| {kind} | {share:.3f} |" for kind, share in covered.items())
+        yield ""

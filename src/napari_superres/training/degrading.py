@@ -1,0 +1,281 @@
+"""How a user's sharp images lose detail and gain noise: as asked for, or as a coarse image shows.
+
+`from_coarse` compares a real coarse image with the sharp ones: its noise gives the photons, and the
+fall of its power spectrum gives the blur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from napari_superres.errors import InputError, SettingError
+from napari_superres.planning import canonical_axes
+from napari_superres.surveying import PERCENTILES
+from napari_superres.training.own_images import (
+    MOST_PHOTONS,
+    estimated_camera,
+    gather,
+    light_camera,
+    planes_of,
+    read_window,
+)
+from napari_superres.training.simulate import Pair, area_mean, degrade
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_superres.image import Image
+    from napari_superres.training.camera import Camera
+    from napari_superres.training.own_images import Piece
+
+FAITHFUL, RESTORING = "faithful", "restoring"
+"""Cases: a coarser grid alone, with `denoise=0`; and blur and noise, the noise known."""
+
+# As in the training of the embedded models, where nothing better is known.
+_USUAL_BLUR, _USUAL_SPREAD = 0.6, 0.12
+_USUAL_PHOTONS = (30.0, 20000.0)
+# An estimate of photons is taken for right within this factor.
+_DOUBT = 3.0
+# Noise below this, where light is 0.5, tells that an image was averaged or cleaned, and nothing of
+# how a coarse one would be.
+_CLEAN = 0.005
+_BLURS = np.arange(0, 1.01, 0.05)
+_RINGS = np.arange(0.05, 0.51, 0.03)
+_COARSE = 0.2
+_WINDOW, _LEAST_WINDOW = 256, 48
+
+
+@dataclass(frozen=True)
+class Degrading:
+    """What is done to sharp images.
+
+    Parameters
+    ----------
+    blur : float
+        Standard deviation of the blur in source pixels, before area sampling.
+    blur_spread : float
+        How far it varies from example to example.
+    photons : tuple of float, or None
+        Fewest and most photons in bright parts. None: as many as the sharp image's own noise
+        tells, within a factor of three; for images without noise as in the embedded models'
+        training.
+    read_noise : float
+        In electrons; used where `photons` is given.
+    noisy : bool
+        Whether noise is added at all.
+    faithful : float
+        Share of examples without blur and added noise, for `denoise=0`.
+    """
+
+    blur: float = _USUAL_BLUR
+    blur_spread: float = _USUAL_SPREAD
+    photons: tuple[float, float] | None = None
+    read_noise: float = 1.6
+    noisy: bool = True
+    faithful: float = 0.45
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.faithful <= 1:
+            raise SettingError(f"faithful={self.faithful} must lie between 0 and 1.")
+        if not 0 <= self.blur <= 2:
+            raise SettingError(f"blur={self.blur} must lie between 0 and 2 source pixels.")
+        if self.photons is not None and not 0 < self.photons[0] <= self.photons[1]:
+            raise SettingError(
+                f"photons={self.photons} must be greater than 0, the fewest before the most."
+            )
+
+    def __str__(self) -> str:
+        """Say what is done."""
+        parts = [f"a blur of {self.blur:.2f} source pixels"]
+        if not self.noisy:
+            parts.append("no noise")
+        elif self.photons is None:
+            parts.append("about as much noise as they hold")
+        else:
+            parts.append("noise of {:.3g} to {:.3g} photons".format(*self.photons))
+        parts.append(f"and in {100 * self.faithful:.0f} % of the examples by a coarser grid alone")
+        return ", ".join(parts) + "."
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Return what a model learns and is judged by."""
+        restores = self.faithful < 1 and (self.noisy or self.blur > 0)
+        return (FAITHFUL,) * (self.faithful > 0 or not restores) + (RESTORING,) * restores
+
+    def camera(self, piece: Piece, rng: np.random.Generator | None = None) -> Camera:
+        """Return a camera for a piece; the middle of its range if nothing random is wanted."""
+        if not self.noisy:
+            return light_camera(None)
+        few, many, read_noise = *(self.photons or _USUAL_PHOTONS), self.read_noise
+        if self.photons is None and _std(piece.camera) >= _CLEAN:
+            assert piece.camera.photons is not None
+            few, many = piece.camera.photons / _DOUBT, piece.camera.photons * _DOUBT
+            read_noise = piece.camera.read_noise
+        share = 0.5 if rng is None else float(rng.random())
+        photons = float(np.exp(np.log(few) + share * np.log(many / few)))
+        return light_camera(photons, read_noise)
+
+    def restoring(self, piece: Piece, scale: int, rng: np.random.Generator) -> Pair:
+        """Return the pair by which a model is judged: the middle blur, the middle camera."""
+        return degrade(piece.light, scale, rng, camera=self.camera(piece), blur_sigma=self.blur)
+
+    def random(self, light: np.ndarray, piece: Piece, scale: int, rng: np.random.Generator) -> Pair:
+        """Return a pair to learn from, of a part of a piece."""
+        if rng.random() < self.faithful:
+            return faithful(light, scale)
+        sigma = float(np.clip(rng.normal(self.blur, self.blur_spread), 0, 2))
+        return degrade(light, scale, rng, camera=self.camera(piece, rng), blur_sigma=sigma)
+
+
+def faithful(light: np.ndarray, scale: int) -> Pair:
+    """Return the pair of a coarser grid alone: no blur, no noise but the sharp image's own."""
+    return Pair(area_mean(light, scale), light, scale, 0.0)
+
+
+def degrading_for(
+    images: Sequence[Image],
+    scale: int,
+    *,
+    like: Sequence[Image] = (),
+    blur: float | None = None,
+    photons: tuple[float, float] | Literal["none"] | None = None,
+    faithful: float | None = None,
+) -> Degrading:
+    """Return how sharp images are degraded: as is usual, as a coarse image shows, or as is said.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Sharp.
+    scale : int
+        Scale factor that is to be learned.
+    like : sequence of Image
+        Real coarse images of such specimens, see `from_coarse`.
+    blur : float, optional
+        In source pixels.
+    photons : (float, float) or "none", optional
+        Fewest and most in bright parts.
+    faithful : float, optional
+        Share of examples on a coarser grid alone.
+
+    Returns
+    -------
+    Degrading
+    """
+    found = Degrading()
+    if like:
+        coarse = [image.transposed(canonical_axes(image.axes)) for image in like]
+        found = from_coarse(coarse, gather(images, scale, 0).training, scale)
+    if blur is not None:
+        found = replace(found, blur=blur, blur_spread=min(found.blur_spread, 0.1 * blur))
+    if photons == "none":
+        # Told of no noise, a network cannot know whether it shall remove blur.
+        found = replace(found, noisy=False, faithful=0.0 if found.blur else 1.0)
+    elif photons is not None:
+        found = replace(found, photons=photons)
+    return found if faithful is None else replace(found, faithful=faithful)
+
+
+def from_coarse(images: Sequence[Image], pieces: Sequence[Piece], scale: int) -> Degrading:
+    """Return the degradation that makes sharp images look like real coarse ones.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Coarse images of such specimens, their axes in canonical order; all channels are used.
+    pieces : sequence of Piece
+        Sharp images.
+    scale : int
+        Scale factor between the two.
+
+    Returns
+    -------
+    Degrading
+        Its blur is the one whose power spectrum, coarse noise added, falls as that of the coarse
+        images does. Specimens should be of one kind: what the comparison cannot explain otherwise,
+        it explains by blur.
+
+    Raises
+    ------
+    InputError
+        If the coarse images are too small or have no contrast.
+    """
+    spectra, cameras = [], []
+    for image in images:
+        for index in range(3 if image.rgb else image.size("c")):
+            windows = [
+                read_window(plane, slice(0, _WINDOW), slice(0, _WINDOW))
+                for plane in planes_of(image, index, 8)
+            ]
+            low, high = np.percentile(np.concatenate([w.ravel() for w in windows]), PERCENTILES)
+            if high <= low or min(windows[0].shape) < _LEAST_WINDOW:
+                continue
+            cameras.append(estimated_camera(windows, float(low), float(high)))
+            light = [(window - low) / (high - low) for window in windows]
+            spectra.append((_power(light), _noise_power(light, cameras[-1])))
+    if not spectra:
+        names = ", ".join(f"'{image.name}'" for image in images)
+        raise InputError(
+            f"{names} cannot tell blur and noise: no contrast, or below {_LEAST_WINDOW} pixels.",
+            "Give blur= and photons= yourself.",
+        )
+    seen = np.mean([power for power, _ in spectra], axis=0)
+    noise = float(np.mean([level for _, level in spectra]))
+    blur = _matching_blur(seen, noise, pieces, scale)
+    photons = float(np.exp(np.mean([np.log(camera.photons or 1) for camera in cameras])))
+    read_noise = float(np.mean([camera.read_noise for camera in cameras]))
+    return Degrading(
+        blur=blur,
+        blur_spread=0.1,
+        photons=(photons / _DOUBT, photons * _DOUBT),
+        read_noise=read_noise,
+        noisy=photons < MOST_PHOTONS or read_noise > 0,
+    )
+
+
+def _matching_blur(seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int) -> float:
+    costs = []
+    for sigma in _BLURS:
+        coarse = []
+        for piece in pieces[:: max(1, len(pieces) // 12)]:
+            light = piece.light[: _WINDOW * scale, : _WINDOW * scale]
+            if sigma:
+                light = ndimage.gaussian_filter(light, sigma * scale, mode="reflect")
+            coarse.append(area_mean(light, scale))
+        model = _power(coarse)
+        low = _RINGS[:-1] < _COARSE
+        gain = float(np.median(np.maximum(seen[low] - noise, 1e-12) / model[low]))
+        costs.append(float(np.mean((np.log(seen) - np.log(gain * model + noise)) ** 2)))
+    return float(_BLURS[int(np.argmin(costs))])
+
+
+def _std(camera: Camera) -> float:
+    """Return the noise of a camera where light is 0.5."""
+    assert camera.photons is not None
+    return float(np.sqrt(0.5 * camera.photons + camera.read_noise**2) / camera.photons)
+
+
+def _power(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean spectral power in rings of equal width, from coarse to Nyquist."""
+    totals = np.zeros(len(_RINGS) - 1)
+    for plane in planes:
+        window = np.hanning(plane.shape[0])[:, None] * np.hanning(plane.shape[1])[None, :]
+        power = np.abs(np.fft.rfft2((plane - plane.mean()) * window)) ** 2 / (window**2).sum()
+        radius = np.hypot(
+            np.fft.fftfreq(plane.shape[0])[:, None], np.fft.rfftfreq(plane.shape[1])[None, :]
+        )
+        count, _ = np.histogram(radius, _RINGS)
+        total, _ = np.histogram(radius, _RINGS, weights=power)
+        totals += total / np.maximum(count, 1)
+    return np.maximum(totals / len(planes), 1e-12)
+
+
+def _noise_power(planes: Sequence[np.ndarray], camera: Camera) -> float:
+    """Return the spectral power of a camera's noise, the same at all frequencies."""
+    assert camera.photons is not None
+    bright = float(np.mean([np.maximum(plane, 0).mean() for plane in planes]))
+    return bright / camera.photons + (camera.read_noise / camera.photons) ** 2

@@ -1,0 +1,227 @@
+"""The whole recipe in one go: from a seed to the weight files, resumable at every point.
+
+::
+
+    scenes --train--> checkpoints --best--> error heads (mean frozen) --> bound --> files and cards
+
+Each checkpoint is scored on held-out scenes; the best one is exported. The held-out images on which
+the cards' figures are made decide nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_superres.errors import SettingError
+from napari_superres.training.classical import interpolate
+from napari_superres.training.export import export
+from napari_superres.training.preview import EDGE, write_preview
+from napari_superres.training.train import CHECKPOINT, TrainSettings, load_average, train
+from napari_superres.training.validate import degraded_pairs, held_out, predict
+from napari_superres.trust.similarity import psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from napari_superres.models.families.microscopy.network import MicroscopyNet
+    from napari_superres.training.simulate import Pair
+
+BEST = "best.pt"
+"""Name of the checkpoint that did best on the scenes by which a training is stopped."""
+
+_SCORES = "scores.jsonl"
+# Numbers of the images that decide when to stop: far from those on which figures are made.
+_FIRST_DECIDING = 1000
+_DECIDING_EDGE = 160
+_LEAST_GAIN = 0.01
+_SHOWN = ("filaments", "nuclei", "electron")
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """How a training stands.
+
+    Parameters
+    ----------
+    step, steps : int
+        Done, and to be done.
+    loss : float
+        Mean since the last record.
+    seconds : float
+        Since the last record.
+    score : float or None
+        At checkpoints: mean gain over bicubic on held-out scenes, in decibels.
+    stopped : bool
+        Whether this is the last because the score no longer grows.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    score: float | None = None
+    stopped: bool = False
+
+
+def make_weights(
+    settings: TrainSettings,
+    folder: Path,
+    output: Path,
+    *,
+    patience: int = 10,
+    device: str = "cpu",
+    error_steps: int = 400,
+    count: int = 2,
+    edge: int = 256,
+    every: int = 50,
+) -> Iterator[TrainProgress | list[Path]]:
+    """Train from nothing, or go on training, and write the weight files; yield how it stands.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        The recipe.
+    folder : Path
+        Where checkpoints, scenes, logs and the preview are kept.
+    output : Path
+        ``DIR/NAME.safetensors`` gives ``DIR/NAME-x2.safetensors`` and so on, one for each scale
+        factor, with a card beside each.
+    patience : int
+        After how many checkpoints without a better score to stop.
+    device : str
+        Where the network is trained.
+    error_steps, count, edge
+        As for `export`.
+    every : int
+        Steps between records; a checkpoint is written every tenth.
+
+    Yields
+    ------
+    TrainProgress
+        At each record. `folder`/preview.png shows source, bicubic, model and truth.
+    list of Path
+        Once, at the end: the files.
+
+    Raises
+    ------
+    SettingError
+        If the folder holds a training of another network, seed or stream.
+    """
+    _check_same(settings, folder)
+    pairs = _deciding(settings)
+    bicubic = {name: _plain_psnr(pair) for name, pair in pairs.items()}
+    scores = _read_scores(folder)
+    seen = max(scores, default=0)
+    if not _is_over(scores, patience):
+        for record in train(settings, folder, device=device, every=every):
+            loss = sum(value for key, value in record.items() if key.startswith("error"))
+            score = None
+            network, _, step = _last(folder)
+            if network is not None and step > seen:
+                seen = step
+                score = _score(network, pairs, bicubic)
+                if score > max(scores.values(), default=-np.inf) + _LEAST_GAIN:
+                    _keep_best(folder)
+                scores[step] = score
+                _write_score(folder, step, score)
+                write_preview(folder / "preview.png", _pictures(network, pairs))
+            stopped = _is_over(scores, patience)
+            yield TrainProgress(
+                record["step"], settings.steps, loss, record["seconds"], score, stopped
+            )
+            if stopped:
+                break
+    checkpoint = BEST if (folder / BEST).exists() else CHECKPOINT
+    yield export(
+        folder,
+        output.parent,
+        name=output.stem,
+        checkpoint=checkpoint,
+        error_steps=error_steps,
+        count=count,
+        edge=edge,
+    )
+
+
+def _check_same(settings: TrainSettings, folder: Path) -> None:
+    """Refuse to go on with another network or other examples; the number of steps may change."""
+    if not (folder / CHECKPOINT).exists():
+        return
+    _, kept, _ = load_average(folder)
+    own = {"channels": settings.channels, "pairs": settings.pairs, "seed": settings.stream.seed}
+    before = {**kept, "seed": kept["stream"]["seed"]}
+    differ = [f"{name}={before[name]}" for name, value in own.items() if before[name] != value]
+    if differ:
+        raise SettingError(
+            f"'{folder}' holds a training with {', '.join(differ)}.",
+            "Use the same, or another folder.",
+        )
+
+
+def _deciding(settings: TrainSettings) -> dict[str, Pair]:
+    images = held_out(1, _DECIDING_EDGE, first=_FIRST_DECIDING)
+    return {
+        f"{name} x{scale}": pair
+        for scale in settings.stream.scales
+        for name, pair in degraded_pairs(images, scale).items()
+    }
+
+
+def _plain_psnr(pair: Pair) -> float:
+    return psnr(interpolate(pair.source, pair.scale, "bicubic"), pair.truth)
+
+
+def _score(
+    network: MicroscopyNet, pairs: Mapping[str, Pair], bicubic: Mapping[str, float]
+) -> float:
+    gains = [
+        psnr(predict(network, pair.source, pair.noise, pair.scale), pair.truth) - bicubic[name]
+        for name, pair in pairs.items()
+    ]
+    return round(float(np.mean(gains)), 4)
+
+
+def _last(folder: Path) -> tuple[MicroscopyNet | None, object, int]:
+    return load_average(folder) if (folder / CHECKPOINT).exists() else (None, None, 0)
+
+
+def _keep_best(folder: Path) -> None:
+    unfinished = folder / f"{BEST}.part"
+    shutil.copyfile(folder / CHECKPOINT, unfinished)
+    unfinished.replace(folder / BEST)
+
+
+def _is_over(scores: Mapping[int, float], patience: int) -> bool:
+    values = list(scores.values())
+    if len(values) <= patience:
+        return False
+    return max(values[-patience:]) <= max(values[:-patience]) + _LEAST_GAIN
+
+
+def _read_scores(folder: Path) -> dict[int, float]:
+    path = folder / _SCORES
+    if not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {line["step"]: line["score"] for line in lines}
+
+
+def _write_score(folder: Path, step: int, score: float) -> None:
+    with (folder / _SCORES).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "score": score}) + "\n")
+
+
+def _pictures(network: MicroscopyNet, pairs: Mapping[str, Pair]) -> list[list[np.ndarray]]:
+    rows = []
+    for kind in _SHOWN:
+        pair = pairs[f"{kind}-{_FIRST_DECIDING}/psf_hi x{network.scales[0]}"]
+        pictures = [interpolate(pair.source, pair.scale, how) for how in ("nearest", "bicubic")]
+        pictures.append(predict(network, pair.source, pair.noise, pair.scale))
+        rows.append([picture[:EDGE, :EDGE] for picture in (*pictures, pair.truth)])
+    return rows

@@ -1,0 +1,300 @@
+"""Fine-tuning: an honest judgement on parts never seen, and a model like any other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import napari_superres as sr
+from napari_superres.cli import _run
+from napari_superres.errors import InputError, OutputError, SettingError
+from napari_superres.models.weights import find_model
+from napari_superres.training.adapting import Outcome, adapt
+from napari_superres.training.camera import Camera, expose
+from napari_superres.training.degrading import Degrading, degrading_for
+from napari_superres.training.finetune import TuneSettings, examples_of
+from napari_superres.training.own_images import gather
+from napari_superres.training.simulate import Scene, degrade, draw, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+QUICK = TuneSettings(2, Degrading(), steps=8, every=4, batch=2, core=12, low_precision=False)
+RADIUS = 13
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Let sums be made in one order, so that runs can be compared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _sharp(kind: str = "lines", planes: int = 2, edge: int = 96, photons: float = 2000) -> sr.Image:
+    """Return something sharp in several planes, as a careful exposure gives it."""
+    camera = Camera(photons=photons)
+    stack = [
+        simulate(kind, (edge, edge + 32), seed=n, scale=1, camera=camera, blur_sigma=0).source
+        for n in range(planes)
+    ]
+    return sr.Image(da.from_array(np.stack(stack).astype(np.uint16)), "zyx", name="sharp")
+
+
+def test_the_parts_do_not_overlap_and_the_test_part_is_apart() -> None:
+    """A gain on pixels that were learned from is no gain."""
+    y, x = np.indices((64, 200))
+    position = np.stack([x + 1000 * y] * 3).astype(np.float32)
+    image = sr.Image(da.from_array(position), "zyx", name="positions")
+    parts = gather([image], 2, RADIUS)
+    low, high = np.percentile(position[:, :, :140], (0.1, 99.9))
+
+    def columns(light: np.ndarray) -> set[int]:
+        values = np.rint(light * (high - low) + low).astype(np.int64)
+        return set((values % 1000).ravel().tolist())
+
+    learned = set.union(*(columns(piece.light) for piece in parts.training))
+    judged = [
+        set.union(*(columns(piece.light[piece.judged]) for piece in pieces))
+        for pieces in (parts.validation, parts.test)
+    ]
+    assert learned.isdisjoint(judged[0] | judged[1])
+    assert judged[0].isdisjoint(judged[1])
+    assert max(learned) < min(judged[0]) <= max(judged[0]) < min(judged[1])
+    assert len(learned) + len(judged[0]) + len(judged[1]) == 200
+    assert len(parts.training) == len(parts.validation) == len(parts.test) == 3
+
+
+def test_every_channel_plane_and_colour_is_used() -> None:
+    """Channels that are left out in silence are not learned."""
+    rng = np.random.default_rng(0)
+    channels = da.from_array(rng.integers(0, 99, (2, 3, 70, 60), dtype=np.uint8))
+    colours = da.from_array(rng.integers(0, 99, (70, 60, 4), dtype=np.uint8))
+    images = [sr.Image(channels, "czyx", name="a"), sr.Image(colours, "yxs", name="b")]
+    parts = gather(images, 2, RADIUS)
+    assert [fact["name"] for fact in parts.facts] == [
+        "a",
+        "a, channel 1",
+        "b",
+        "b, channel 1",
+        "b, channel 2",
+    ]
+    assert len(parts.training) == 2 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "match"),
+    [
+        ((30, 40), np.uint16, "too small"),
+        ((90, 90), bool, "bool"),
+        ((90, 90), np.uint16, "contrast"),
+    ],
+)
+def test_images_that_teach_nothing_are_refused(
+    shape: tuple[int, int], dtype: type, match: str
+) -> None:
+    """Hours of training on a blank field end in a model of nothing."""
+    image = sr.Image(da.zeros(shape, dtype=dtype), "yx", name="blank")
+    with pytest.raises(InputError, match=match):
+        gather([image], 2, RADIUS)
+
+
+@pytest.mark.parametrize("photons", [50, 500])
+def test_the_cameras_photons_are_found_in_the_sharp_image(photons: float) -> None:
+    """Noise that is guessed teaches the wrong strength of denoising."""
+    scene = sr.simulate("nuclei", (160, 260), seed=1, scale=1, camera=Camera(photons=photons))
+    image = sr.Image(da.from_array(scene.source), "yx", name="nuclei")
+    [piece] = gather([image], 2, RADIUS).training
+    # In units of light, of which 1 is what the brightest pixels are.
+    bright = float(np.percentile(scene.truth - 100, 99.9)) / 2 / photons
+    assert piece.camera.photons == pytest.approx(photons * bright, rel=0.5)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.4, 0.8])
+def test_blur_and_noise_of_a_coarse_image_are_recognised(sigma: float) -> None:
+    """`--like` stands for a calibration that few people have made."""
+    rng = np.random.default_rng(3)
+    light = draw(Scene("membranes"), (300, 460), rng)
+    sharp = expose(light[:, :220], Camera(photons=3000), rng)
+    pair = degrade(light[:, 220:], 2, rng, camera=Camera(photons=300), blur_sigma=sigma)
+    image, coarse = (sr.Image(da.from_array(x), "yx") for x in (sharp, pair.source))
+    found = degrading_for([image], 2, like=[coarse])
+    # A blur of a quarter of a pixel hardly differs from none.
+    assert found.blur == pytest.approx(sigma, abs=0.3 if sigma == 0 else 0.11)
+    assert found.photons is not None
+    assert found.photons[0] < 300 < found.photons[1]
+
+
+def test_what_is_said_overrides_what_is_estimated() -> None:
+    """A PSF that was measured is better than one that was guessed."""
+    said = degrading_for([], 2, blur=0.8, photons=(50, 200), faithful=0.1)
+    assert (said.blur, said.photons, said.faithful) == (0.8, (50, 200), 0.1)
+    [piece] = gather([_sharp(planes=1)], 2, RADIUS).training
+    assert said.camera(piece).photons == pytest.approx(100)
+    clean = degrading_for([], 2, blur=0.8, photons="none")
+    assert clean.cases == ("restoring",)
+    assert clean.camera(piece).photons is None
+    assert degrading_for([], 2, blur=0, photons="none").cases == ("faithful",)
+    for wrong in ({"blur": -1.0}, {"photons": (9.0, 1.0)}, {"faithful": 2.0}):
+        with pytest.raises(SettingError):
+            degrading_for([], 2, **wrong)
+
+
+def test_examples_are_the_same_whenever_they_are_made() -> None:
+    """A resumed run would otherwise be another run."""
+    parts = gather([_sharp()], 2, RADIUS)
+    one, other = (examples_of(QUICK, parts, step, RADIUS)[0] for step in (3, 4))
+    again = examples_of(QUICK, parts, 3, RADIUS)[0]
+    np.testing.assert_array_equal(one.source, again.source)
+    np.testing.assert_array_equal(one.truth, again.truth)
+    assert not np.array_equal(one.source, other.source)
+    assert one.truth.shape == (2, 1, 76, 76)
+    np.testing.assert_allclose(one.source.std(axis=(1, 2, 3)), 1, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_it_helps_where_the_specimen_is_unlike_any_other(tmp_path: Path) -> None:
+    """What fine-tuning is for: a regular structure that the general model cannot know."""
+    y, x = np.indices((160, 260))
+    lines = 500 + 400 * np.sign(np.sin(2 * np.pi * (x + 0.3 * y) / 5.3))
+    light = lines + np.random.default_rng(0).normal(0, 10, lines.shape)
+    image = sr.Image(da.from_array(light.astype(np.float32)), "yx", name="grating")
+    settings = replace(QUICK, steps=60, every=20, batch=4, core=24)
+    *_, outcome = adapt([image], tmp_path / "mine.safetensors", tmp_path / "state", settings)
+    assert isinstance(outcome, Outcome)
+    assert outcome.helped
+    assert min(row["gain"] for row in outcome.paired.values()) > 0.3
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Laptops are closed."""
+    image, names = _sharp(), ("whole", "halved")
+    whole, halved = (tmp_path / name for name in names)
+    done = list(adapt([image], tmp_path / "a.safetensors", whole, QUICK, anyway=True))
+    begun = adapt([image], tmp_path / "b.safetensors", halved, QUICK, anyway=True)
+    first = next(begun)
+    begun.close()
+    rest = list(adapt([image], tmp_path / "b.safetensors", halved, QUICK, anyway=True))
+    assert (first.step, rest[0].step) == (4, 8)
+    assert (halved / "preview.png").read_bytes().startswith(b"\x89PNG")
+    assert rest[-1].paired == done[-1].paired
+    with pytest.raises(SettingError, match="other seed"):
+        list(adapt([image], tmp_path / "c.safetensors", halved, replace(QUICK, seed=1)))
+    again = adapt(
+        [image], tmp_path / "c.safetensors", halved, replace(QUICK, seed=1), overwrite=True
+    )
+    assert next(again).step == 4
+
+
+def test_when_it_does_not_help_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
+    """A model that is no better than the embedded one only looks like progress."""
+    output = tmp_path / "mine.safetensors"
+    settings = replace(QUICK, steps=4, learning_rate=1e-9)
+    *records, outcome = adapt([_sharp()], output, tmp_path / "state", settings)
+    assert [record.step for record in records] == [4]
+    assert not outcome.helped
+    assert outcome.written is None
+    assert not output.exists()
+    assert "did not help" in outcome.verdict
+    assert "microscopy-x2" in outcome.verdict
+
+
+def test_it_stops_when_nothing_is_gained(tmp_path: Path) -> None:
+    """Early stopping is what keeps a small image from being learned by heart."""
+    settings = replace(QUICK, steps=40, every=1, patience=2, learning_rate=1e-9)
+    *records, _ = adapt([_sharp()], tmp_path / "mine.safetensors", tmp_path / "state", settings)
+    assert [record.stopped for record in records] == [False, False, True]
+
+
+def test_names_that_are_taken_or_wrong_are_refused_at_once(tmp_path: Path) -> None:
+    """Minutes of training must not end in an error about a file name."""
+    taken = tmp_path / "taken.safetensors"
+    taken.write_bytes(b"")
+    with pytest.raises(OutputError, match="exists"):
+        next(adapt([_sharp()], taken, tmp_path / "state", QUICK))
+    with pytest.raises(OutputError, match="safetensors"):
+        next(adapt([_sharp()], tmp_path / "mine.pth", tmp_path / "state", QUICK))
+    with pytest.raises(SettingError, match="scale=3"):
+        next(adapt([_sharp()], tmp_path / "a.safetensors", tmp_path / "s", replace(QUICK, scale=3)))
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model that the command line adapted to a file."""
+    folder = tmp_path_factory.mktemp("tuned")
+    sharp = folder / "sharp.ome.tif"
+    tifffile.imwrite(
+        sharp, np.asarray(_sharp().data), metadata={"axes": "ZYX"}, photometric="minisblack"
+    )
+    said = f"train --on {sharp} -o {folder / 'mine.safetensors'} --steps 3 --anyway --threads 1 -q"
+    assert _run(said.split()) == 0
+    return folder / "mine.safetensors"
+
+
+@pytest.mark.parametrize("device", ["cpu/ncnn", "cpu/torch"])
+def test_the_result_is_a_model_like_any_other(tuned: Path, device: str) -> None:
+    """``--model mine.safetensors`` is all that its owner wants."""
+    source = simulate("nuclei", (40, 50), seed=1, scale=2).source
+    spec = find_model(str(tuned))
+    assert (spec.scale, spec.denoise, spec.consistency) == (2, "auto", "local")
+    assert spec.licence == "BSD-3-Clause"
+    result, spread = sr.upscale(source, str(tuned), uncertainty=True, device=device)
+    assert result.shape == spread.shape == (80, 100)
+    other = sr.upscale(source * 3 + 50, str(tuned), device=device)
+    assert np.abs((other - 50) / 3 - result).max() < 1e-4 * np.ptp(result)
+    plain = sr.upscale(source, "microscopy-x2", device=device)
+    assert 0 < np.abs(plain - result).max() < 0.5 * np.ptp(result)
+
+
+def test_its_card_says_what_it_is(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is found in a year must speak for itself."""
+    assert _run(["models", "info", str(tuned)]) == 0
+    text = capsys.readouterr().out
+    for word in ("sharp", "gain over embedded", "90 % error bound", "Limits", "microscopy-x2"):
+        assert word in text
+    assert _run(["models", "info", str(tuned), "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)["card"]
+    assert set(card["paired"]) == {"faithful", "restoring"}
+    assert card["based_on"]["name"] == "microscopy-x2"
+    assert card["training"]["steps"] == 3
+    shares = card["coverage_of_90_percent_bound"].values()
+    assert all(0 < share <= 1 for share in shares)
+
+
+def test_the_command_says_how_it_went(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scripts read the outcome, people the verdict."""
+    sharp = tuned.with_name("sharp.ome.tif")
+    output = tmp_path / "second.safetensors"
+    said = ["train", "--on", str(sharp), "-o", str(output), "--steps", "2", "--json"]
+    said += ["--blur", "0.4", "--photons", "100:400", "--faithful", "0.2", "--threads", "1"]
+    assert _run(said) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["helped"] is (report["output"] is not None)
+    assert report["verdict"] in err
+    assert "0.40 source pixels" in err
+    kept = json.loads((tmp_path / "second.training" / "settings.json").read_text())
+    assert kept["degrading"]["photons"] == [100, 400]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--blur", "0.5"], ["--photons", "9"], ["--on", "nothing.tif"], ["--photons", "few:many"]],
+)
+def test_contradictions_are_refused(tmp_path: Path, wrong: list[str]) -> None:
+    """A wish that is ignored in silence costs hours."""
+    code = _run(["train", "-o", str(tmp_path / "a.safetensors"), *wrong])
+    assert code in (2, 4)
+    assert not list(itertools.chain(tmp_path.glob("*")))

@@ -1,0 +1,87 @@
+"""The recipe in one go: from a seed to files, whatever interrupts it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from napari_superres.cli import _run
+from napari_superres.errors import SettingError
+from napari_superres.models.families.microscopy.tensors import read_trained
+from napari_superres.training import recipe
+from napari_superres.training.recipe import BEST, TrainProgress, make_weights
+from napari_superres.training.stream import StreamSettings
+from napari_superres.training.train import TrainSettings, load_average
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TINY = TrainSettings(
+    stream=StreamSettings(patch=24, batch=1, scales=(2,), first_scenes=2, scenes_a_step=0.1),
+    channels=4,
+    pairs=1,
+    steps=20,
+    warm_up=2,
+    low_precision=False,
+)
+QUICK = {"error_steps": 2, "count": 1, "edge": 32, "every": 1}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Judge checkpoints on small pictures, with one thread."""
+    monkeypatch.setattr(recipe, "_DECIDING_EDGE", 32)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) -> None:
+    """What ships must come from one command, on any computer that is sometimes switched off."""
+    state, output = tmp_path / "state", tmp_path / "out" / "mine.safetensors"
+    begun = make_weights(TINY, state, output, **QUICK)
+    first = next(begun)
+    assert isinstance(first, TrainProgress)
+    while first.score is None:
+        first = next(begun)
+    begun.close()
+    assert first.step == 10
+    assert (state / BEST).exists()
+    assert (state / "preview.png").read_bytes().startswith(b"\x89PNG")
+    *rest, paths = make_weights(TINY, state, output, **QUICK)
+    assert rest[0].step == 11
+    assert rest[-1].step == TINY.steps
+    assert rest[-1].score is not None
+    assert paths == [tmp_path / "out" / "mine-x2.safetensors"]
+    content = read_trained(paths[0])
+    assert (content.channels, content.pairs, content.card["name"]) == (4, 1, "mine-x2")
+    assert content.bound > 0
+    steps = [json.loads(line)["step"] for line in (state / "scores.jsonl").read_text().splitlines()]
+    assert steps == [10, 20]
+    assert content.card["training"]["steps_done"] in steps
+    assert load_average(state, BEST)[2] == content.card["training"]["steps_done"]
+    with pytest.raises(SettingError, match="channels=4"):
+        next(make_weights(replace(TINY, channels=6), state, output, **QUICK))
+
+
+def test_a_training_that_no_longer_gains_is_stopped(tmp_path: Path) -> None:
+    """Hours of computing that change nothing are somebody's electricity."""
+    settings = replace(TINY, steps=60, learning_rate=0.0)
+    *progress, _ = make_weights(settings, tmp_path, tmp_path / "a.safetensors", patience=2, **QUICK)
+    assert progress[-1].stopped
+    assert progress[-1].step < settings.steps
+
+
+def test_wishes_for_own_images_without_any_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training of hours on something else than was meant."""
+    said = ["train", str(tmp_path / "s"), "-o", str(tmp_path / "a.safetensors"), "--blur", "0.4"]
+    assert _run(said) == 2
+    assert "--on" in capsys.readouterr().err
