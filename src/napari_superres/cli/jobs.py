@@ -57,11 +57,12 @@ def verify(output: str, *, workers: int | None, as_json: bool, quiet: bool) -> N
 
     Prints a line for each fault. The exit code is 0 for a sound file and 4 for a damaged one.
     """
+    from napari_superres.job import Progress
     from napari_superres.job import verify as verified
 
     with progress_bar(quiet=quiet) as show:
         for found in verified(output, workers):
-            show(found)
+            show(Progress(found.done, found.total, failed=len(found.faults)))
     if as_json:
         report = {"schema": SCHEMA, "output": output, "sound": not found.faults, **vars(found)}
         click.echo(json.dumps(report))

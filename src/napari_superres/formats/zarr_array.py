@@ -32,7 +32,7 @@ from napari_superres.formats.zarr_store import check_inside, identity, join, sto
 from napari_superres.regions import as_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_superres.formats.chunk_grid import Region
     from napari_superres.formats.zarr_store import Node
@@ -116,20 +116,32 @@ class ZarrArray:
         """
         wanted, dropped = as_indices(key, self.shape)
         region = tuple(slice(min(w), max(w) + 1) if len(w) else slice(0, 0) for w in wanted)
-        self._check_files(region)
-        try:
-            pixels = (
-                self._through_cache(region) if self._is_wasteful(region) else self._read(region)
-            )
-        except SuperresError:
-            raise
-        except _DAMAGE as error:
-            raise self._damaged(region, error) from error
+        wasteful = self._is_wasteful(region)
+        pixels = self._guarded(region, self._through_cache if wasteful else self._read)
         for axis, (positions, part) in enumerate(zip(wanted, region, strict=True)):
             if not (isinstance(positions, range) and positions.step == 1):
                 pixels = pixels.take([i - part.start for i in positions], axis)
         pixels = pixels[tuple(0 if drop else slice(None) for drop in dropped)]
         return pixels.astype(self.dtype, copy=False)
+
+    def read_anew(self, region: Region) -> np.ndarray:
+        """Return a region as it is stored now, whatever is kept in memory.
+
+        Raises
+        ------
+        UnreadableError
+            If a chunk under it is damaged; the message names the chunk.
+        """
+        return self._guarded(region, self._read)
+
+    def _guarded(self, region: Region, read: Callable[[Region], np.ndarray]) -> np.ndarray:
+        self._check_files(region)
+        try:
+            return read(region)
+        except SuperresError:
+            raise
+        except _DAMAGE as error:
+            raise self._damaged(region, error) from error
 
     def _read(self, region: Region) -> np.ndarray:
         return np.asarray(self._array[region])

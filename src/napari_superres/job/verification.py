@@ -17,6 +17,7 @@ from napari_superres.formats.chunk_grid import chunk_region
 from napari_superres.formats.ome_zarr_metadata import ome_attributes
 from napari_superres.formats.ome_zarr_sums import wrong_documents
 from napari_superres.formats.remote import is_url
+from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.formats.zarr_store import (
     absolute_root,
@@ -171,7 +172,7 @@ def _stored(array: ZarrArray, *, complete: bool) -> _Contents:
         absent = array.absent(region) if complete else []
         if absent:
             return [f"'{name}' is not there." for name in absent]
-        return _fault(lambda: array[region])
+        return _fault(lambda: array.read_anew(region))
 
     pieces = (functools.partial(faults, at) for at in np.ndindex(*grid))
     return _Contents(math.prod(grid), pieces)
@@ -183,7 +184,7 @@ def _picture(path: str) -> _Contents:
     found = _Contents(0, iter(()))
     for array in (image.data, *image.levels):
         found += _Contents(math.prod(array.numblocks), _tiles(array))
-    return replace(found, notes=(f"'{path}' {TIFF}",) if image.source["format"] == "tiff" else ())
+    return replace(found, notes=(f"'{path}' {TIFF}",) if ".tif" in split_suffix(path)[1] else ())
 
 
 def _tiles(array: da.Array) -> Iterator[Callable[[], list[str]]]:

@@ -1,0 +1,125 @@
+"""Worker processes: many machines, many GPUs, and their deaths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+
+from napari_superres.cli import _run
+from napari_superres.errors import SettingError
+from napari_superres.job import choose_workers
+from napari_superres.job.workers import Workers, environment
+from tests.formats.zarr_files import make_image
+from tests.job.conftest import stack, tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """Return a small OME-Zarr whose x4 result has two blocks."""
+    pixels = np.asarray(stack((2, 150, 170)).data)
+    return make_image(tmp_path / "in.ome.zarr", [pixels], chunks=(1, 50, 50))
+
+
+class TestChoice:
+    """What the words on the command line mean."""
+
+    def test_one_device_is_computed_here(self) -> None:
+        """No process is started for what threads do better."""
+        assert choose_workers("cuda:1") == ("cuda:1", Workers())
+
+    def test_several_devices_are_one_process_each(self) -> None:
+        """The plan is the same for all, so a job may go on with another number of them."""
+        assert choose_workers("cuda:0, cuda:1") == ("cuda", Workers(devices=("cuda:0", "cuda:1")))
+        assert choose_workers("cpu/torch,cpu/torch")[0] == "cpu/torch"
+
+    def test_clusters(self) -> None:
+        """Local processes, and jobs of a queue."""
+        assert choose_workers(cluster="local:3")[1] == Workers(devices=("auto",) * 3)
+        assert choose_workers(cluster="slurm:16")[1] == Workers(queue="slurm", count=16)
+        assert choose_workers(scheduler="tcp://a:1")[1] == Workers(scheduler="tcp://a:1")
+
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            {"device": "cuda:0,cpu"},
+            {"device": "cpu/ncnn,cpu/torch"},
+            {"device": "mps,mps"},
+            {"cluster": "local"},
+            {"cluster": "local:0"},
+            {"cluster": "nonsense:3"},
+            {"cluster": "local:2", "scheduler": "tcp://a:1"},
+            {"cluster": "local:2", "device": "cpu,cpu"},
+        ],
+    )
+    def test_what_makes_no_sense(self, wish: dict[str, str]) -> None:
+        """Mixed processors would give pixels that differ from block to block."""
+        with pytest.raises(SettingError):
+            choose_workers(**wish)
+
+    def test_each_process_has_one_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two processes on one GPU, and none on the other, would be half as fast."""
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        assert environment("cuda:1") == {"CUDA_VISIBLE_DEVICES": "1"}
+        assert environment("cpu") == environment("cuda") == {}
+        # A queue has given us the GPUs 4 and 6 of the machine: ours are counted among them.
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+        assert environment("cuda:1/torch") == {"CUDA_VISIBLE_DEVICES": "6"}
+
+    def test_gpus_that_are_not_there(
+        self, volume: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Before a process is started for each."""
+        assert (
+            _run(["upscale", str(volume), "-m", "microscopy-x2", "--device", "cuda:7,cuda:8"]) == 2
+        )
+        assert "not on this machine" in capsys.readouterr().err
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started, and theirs."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def test_local_processes_and_a_scheduler_give_the_same_bytes(
+    volume: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One command, wherever it computes; and nobody is left behind."""
+    distributed = pytest.importorskip("distributed")
+    before = children()
+    command = ["upscale", str(volume), "-s", "4", "-m", "lanczos", "-q"]
+    assert _run([*command[:2], str(volume.with_name("a.ome.zarr")), *command[2:]]) == 0
+    reference = tree(volume.with_name("a.ome.zarr"))
+    reference.pop("zarr.json")  # says when it was made
+    for name, where in (
+        ("b", ["--cluster", "local:2"]),
+        ("c", ["--device", "cpu,cpu"]),
+    ):
+        target = volume.with_name(f"{name}.ome.zarr")
+        assert _run([*command[:2], str(target), *command[2:], *where]) == 0
+        found = tree(target)
+        found.pop("zarr.json")
+        assert found == reference, where
+    with distributed.LocalCluster(1, dashboard_address=None) as cluster:
+        target = volume.with_name("d.ome.zarr")
+        address = ["--scheduler", cluster.scheduler_address]
+        assert _run([*command[:2], str(target), *command[2:], *address]) == 0
+    found = tree(target)
+    found.pop("zarr.json")
+    assert found == reference
+    assert children() <= before
+
+
+def test_a_scheduler_that_does_not_answer(
+    volume: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip in the address is said at once, with what to do."""
+    monkeypatch.setattr("napari_superres.job.workers.PATIENCE", 1.0)
+    arguments = ["--scheduler", "tcp://127.0.0.1:9"]
+    assert _run(["upscale", str(volume), "-m", "lanczos", "-q", *arguments]) == 2
+    assert "No dask scheduler answers" in capsys.readouterr().err
