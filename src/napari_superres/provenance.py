@@ -43,6 +43,7 @@ def history_record(image: Image, plan: Plan) -> dict[str, Any]:
         "citation": spec.citation,
         "engine": f"{plan.compute.engine} {plan.compute.version}",
         "seed": plan.seed,
+        "random": spec.random,
         "plan": plan.record(),
         "tile": list(plan.tile),
         "source": {"name": image.name, **image.source},
@@ -71,6 +72,15 @@ def citations(history: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(str(record["citation"]) for record in history))
 
 
+_SAMPLES = {
+    True: "The result is the mean of {} samples, drawn with different random numbers; their "
+    "standard deviation, the sampling spread, says where the model is undecided, not how wrong it "
+    "is.",
+    False: "The result is the mean over {} flips and rotations of the image; their standard "
+    "deviation is the augmentation spread.",
+}
+
+
 def _sentences(record: Mapping[str, Any]) -> str:
     plan = record["plan"]
     text = [
@@ -94,5 +104,9 @@ def _sentences(record: Mapping[str, Any]) -> str:
         "off": "The original intensities were not enforced on the result.",
     }
     text.append(light[plan["consistency"]])
+    if plan["samples"] > 1:
+        text.append(_SAMPLES[bool(record.get("random"))].format(plan["samples"]))
+    if "part" in record:
+        text.append(f"This image holds the {record['part']}, in the units of the intensities.")
     text.append("Detail finer than the original pixels is estimated by the model, not measured.")
     return " ".join(text)

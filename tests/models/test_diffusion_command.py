@@ -226,6 +226,7 @@ def test_incomplete_files_cannot_be_added(
     save_file(tensors, tmp_path / "cut.safetensors")
     assert _run(["models", "add", str(tmp_path / "cut.safetensors"), "--as", "supir-v0q"]) == 5
     assert "adapters" in capsys.readouterr().err
-    torch.save({"state_dict_unet": {}}, tmp_path / "pisa_sr.pkl")
+    other = {"conv_in.lora_A.other.weight": torch.zeros(4, 4)}
+    torch.save({"state_dict_unet": other}, tmp_path / "pisa_sr.pkl")
     assert _run(["models", "add", str(tmp_path / "pisa_sr.pkl")]) == 5
     assert "end in 'pix'" in capsys.readouterr().err
