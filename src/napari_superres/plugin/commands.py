@@ -45,6 +45,21 @@ def compare_result(napari_viewer: Any) -> None:
     open_panel(napari_viewer).compare.blink()
 
 
+def check_consistency(napari_viewer: Any) -> None:
+    """Add what differs when the result on the screen is averaged back to its source's pixels."""
+    open_panel(napari_viewer).trust.consistency()
+
+
+def estimate_resolution(napari_viewer: Any) -> None:
+    """Say the finest resolved period of the result on the screen and of its source."""
+    open_panel(napari_viewer).trust.resolution()
+
+
+def show_uncertainty(napari_viewer: Any) -> None:
+    """Add a map of the errors that the model expects in the result on the screen."""
+    open_panel(napari_viewer).trust.uncertainty()
+
+
 def export_result(napari_viewer: Any) -> None:
     """Write the selected result, or the last one, to a file that is asked for."""
     open_panel(napari_viewer).export()

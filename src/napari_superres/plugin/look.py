@@ -9,7 +9,7 @@ from napari.layers import Image as ImageLayer
 
 from napari_superres.errors import InputError
 from napari_superres.plugin.layers import layer_to_image
-from napari_superres.plugin.origins import result_to_check
+from napari_superres.plugin.origins import is_whole, result_to_check
 from napari_superres.plugin.progressive import ProgressiveLevel
 from napari_superres.plugin.view import visible_part
 
@@ -71,6 +71,15 @@ class Look:
         return tuple(parts)
 
 
+def real(thing: Any) -> Any:
+    """Return the viewer or layer that a proxy of napari's stands for.
+
+    napari hands plugins a viewer through which everything of a package called napari... comes
+    wrapped, our own plans and images too, which are then no dataclasses any more.
+    """
+    return getattr(thing, "__wrapped__", thing)
+
+
 def look_at(viewer: Any, layer: Any = None) -> Look:
     """Return which part of a result is on the screen. No pixel is read.
 
@@ -85,9 +94,14 @@ def look_at(viewer: Any, layer: Any = None) -> Look:
     InputError
         If there is no result, or the view shows nothing that can be checked.
     """
-    layer = result_to_check(viewer) if layer is None else layer
+    viewer = real(viewer)
+    layer = result_to_check(viewer) if layer is None else real(layer)
     if not isinstance(layer, ImageLayer):
         raise InputError(f"'{layer.name}' holds labels, which are only repeated.")
+    if not is_whole(layer):
+        raise InputError(
+            f"Part of '{layer.name}' is cut off by a comparison.", "End the comparison first."
+        )
     finest = layer.data[0] if layer.multiscale else None
     image = finest.image if isinstance(finest, ProgressiveLevel) else layer_to_image(layer)
     if not image.history:

@@ -35,11 +35,13 @@ class Origin:
 
 
 _origins: weakref.WeakKeyDictionary[Any, Origin] = weakref.WeakKeyDictionary()
+_shapes: weakref.WeakKeyDictionary[Any, tuple[int, ...]] = weakref.WeakKeyDictionary()
 
 
 def remember(layer: Any, origin: Origin) -> None:
     """Note where a layer comes from, for as long as it exists."""
     _origins[layer] = origin
+    _shapes[layer] = tuple(layer.data.shape)
 
 
 def origin_of(layer: Any) -> Origin | None:
@@ -48,6 +50,11 @@ def origin_of(layer: Any) -> Origin | None:
     if isinstance(finest, ProgressiveLevel):
         return Origin(finest.source, finest.image.plan)
     return _origins.get(layer)
+
+
+def is_whole(layer: Any) -> bool:
+    """Return whether a layer has the pixels that it began with: a comparison may cut some off."""
+    return _shapes.get(layer, tuple(layer.data.shape)) == tuple(layer.data.shape)
 
 
 def is_result(layer: Any) -> bool:

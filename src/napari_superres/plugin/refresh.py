@@ -110,13 +110,12 @@ class Refresher(QObject):
     def _look(self) -> None:
         layer = self._layer()
         viewer = self._viewer() if self._viewer is not None else None
-        level = None if layer is None else self._levels.get(layer.data_level)
-        if viewer is None or level is None:
+        if layer is None or viewer is None or layer.data_level not in self._levels:
             return
         box = on_canvas(viewer, layer)
         if box is not None:
             first, last = box / layer.downsample_factors[layer.data_level]
-            level.look(first, last)
+            self._levels[layer.data_level].look(first, last)
 
     def _say(self, error: Exception) -> None:
         if not isinstance(error, SuperresError):

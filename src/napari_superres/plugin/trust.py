@@ -5,6 +5,7 @@ All three look at what is on the screen, in one plane. The figures are those of 
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from napari.layers import Image as ImageLayer
 from napari_superres.errors import InputError
 from napari_superres.plugin.compute import filled
 from napari_superres.plugin.facts import short_unit
+from napari_superres.plugin.layer_history import PREVIEW
 from napari_superres.plugin.layers import layer_kwargs
 from napari_superres.plugin.look import look_at
 from napari_superres.plugin.meter import Meter
@@ -36,11 +38,28 @@ _SHOWN = 99.5
 """Percentile of a map's values that its contrast limits hold: a hot pixel would hide the rest."""
 
 
+_maps: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
 class Checked(NamedTuple):
-    """A layer to add, and what it tells in a sentence."""
+    """A map that was made of a result.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        To be added to the viewer.
+    sentence : str
+        What it tells.
+    result : napari.layers.Image
+        What was checked.
+    kind : str
+        One map of each kind is shown of a result.
+    """
 
     layer: Any
     sentence: str
+    result: Any
+    kind: str
 
 
 def consistency_steps(look: Look, meter: Meter) -> Generator[object, None, Checked]:
@@ -58,16 +77,17 @@ def consistency_steps(look: Look, meter: Meter) -> Generator[object, None, Check
     layer = ImageLayer(_with_lead(shown, look), **kwargs)
     return Checked(
         layer,
-        f"Residual {percent} of the source's range (root mean square): what differs when the "
-        "result is averaged back to the source's pixels. Noise that was removed counts; look for "
-        "structure in the map. Detail finer than a source pixel cannot be seen there.",
+        f"Residual {percent} of the source's range (root mean square). Removed noise counts; look "
+        "for structure in the map. It cannot show detail finer than a source pixel.",
+        look.layer,
+        "residual",
     )
 
 
 def resolution_steps(look: Look, meter: Meter) -> Generator[object, None, str]:
     """Estimate the finest resolved period of source and result, by Fourier rings."""
     result, source = yield from _pair(look, meter)
-    return describe_resolution(_measured(result, source))
+    return describe_resolution(_measured(result, source), result)
 
 
 def uncertainty_steps(look: Look, meter: Meter) -> Generator[object, None, Checked]:
@@ -96,9 +116,24 @@ def uncertainty_steps(look: Look, meter: Meter) -> Generator[object, None, Check
     }
     return Checked(
         ImageLayer(spread, **kwargs),
-        "Uncertainty in the source's grey levels: on images like those that the model was trained "
-        "on, nine in ten errors are smaller. It knows nothing of errors on other images.",
+        "Uncertainty in grey levels: nine in ten errors are smaller, on images like those that the "
+        "model was trained on. It knows nothing of others.",
+        look.layer,
+        "uncertainty",
     )
+
+
+def add_map(viewer: Any, found: Checked) -> None:
+    """Add a map to the viewer, in place of an earlier one of its kind; the selection stays."""
+    shown = _maps.setdefault(found.result, {})
+    earlier = shown.get(found.kind, lambda: None)()
+    selected = set(viewer.layers.selection) - {earlier}
+    if earlier in viewer.layers:
+        viewer.layers.remove(earlier)
+    viewer.add_layer(found.layer)
+    # The user is at work on the result, and goes on there.
+    viewer.layers.selection = selected
+    shown[found.kind] = weakref.ref(found.layer)
 
 
 def consistency_layer(viewer: Any, layer: Any = None) -> Any:
@@ -164,14 +199,31 @@ def uncertainty_layer(viewer: Any, layer: Any = None) -> Any:
     return _run(uncertainty_steps(look_at(viewer, layer), Meter())).layer
 
 
-def describe_resolution(measures: Measures) -> str:
-    """Return the Fourier ring estimates in a sentence."""
+def describe_resolution(measures: Measures, result: Image) -> str:
+    """Return the Fourier ring estimates in a sentence.
+
+    Parameters
+    ----------
+    measures : Measures
+        Of a result and its source.
+    result : Image
+        Whose pixel size says what the estimate can see: an image that is split into halves shows
+        periods of four of its pixels and more.
+    """
     found = measures.channels[0].resolution
+    at = result.axes.index("x")
+    pixel = result.pixel_size[at] if measures.unit == result.units[at] else 1.0
     unit = short_unit(measures.unit)
-    source, result = (_length(value, unit) for value in (found.of_source, found.of_result))
+    source, finer = (
+        _length(period, unit, 4 * size)
+        for period, size in (
+            (found.of_source, pixel * measures.scale),
+            (found.of_result, pixel),
+        )
+    )
     return (
-        f"Finest resolved period on the screen, by Fourier rings: source {source}, result {result}."
-        " For the result it says how fine its texture is, not how true."
+        f"Finest resolved period on the screen, by Fourier rings: source {source}, result {finer}. "
+        "For the result it says how fine its texture is, not how true."
     )
 
 
@@ -257,7 +309,7 @@ def _map_look(name: str, colormap: str, limit: float, *, signed: bool) -> dict[s
         "opacity": 1.0,
         "blending": "translucent_no_depth",
         "rgb": False,
-        "metadata": {},
+        "metadata": {PREVIEW: True},
     }
 
 
@@ -265,10 +317,12 @@ def _limit(values: np.ndarray) -> float:
     return float(np.percentile(np.abs(values), _SHOWN)) or 1.0
 
 
-def _length(value: float, unit: str) -> str:
-    if np.isnan(value):
+def _length(period: float, unit: str, finest: float) -> str:
+    if np.isnan(period):
         return "not measurable (too few pixels)"
-    return "none" if np.isinf(value) else f"{value:.3g} {unit}"
+    if np.isinf(period):
+        return "none"
+    return f"{period:.3g} {unit}" + (" or finer" if period <= 1.001 * finest else "")
 
 
 def _run(steps: Generator[object, None, Any]) -> Any:

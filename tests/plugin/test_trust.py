@@ -1,0 +1,223 @@
+"""How far a result can be trusted, as the viewer tells it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.utils._proxies import PublicOnlyProxy
+
+import napari_superres as sr
+from napari_superres.errors import InputError
+from napari_superres.plugin import (
+    consistency_layer,
+    layer_kwargs,
+    resolution,
+    uncertainty_layer,
+    upscale_layer,
+)
+from napari_superres.plugin.trust import describe_resolution
+from napari_superres.plugin.trust_row import TrustRow
+from napari_superres.plugin.writer import write_image
+from napari_superres.trust.light import light
+from tests.plugin.conftest import click, settle, until
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Engine
+
+
+@pytest.fixture
+def cells(viewer: Any) -> Any:
+    """Return smooth spots with camera noise, as a turned stack in micrometres."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(8)
+    spots = gaussian_filter((rng.random((3, 120, 150)) > 0.99).astype(float), (0, 2, 2))
+    stack = rng.poisson(100 + 20000 * spots).astype(np.uint16)
+    return viewer.add_image(
+        stack,
+        name="cells",
+        axis_labels=("z", "y", "x"),
+        scale=(1, 0.2, 0.2),
+        units=("um", "um", "um"),
+        rotate=(0, 0, 20),
+        contrast_limits=(0, 2000),
+    )
+
+
+@pytest.fixture
+def row(viewer: Any, qtbot: Any) -> TrustRow:
+    """Return the row as a window of its own."""
+    row = TrustRow(PublicOnlyProxy(viewer))  # as napari hands it to plugins
+    qtbot.addWidget(row)
+    row.show()
+    return row
+
+
+def finished(row: TrustRow) -> None:
+    """Wait until nothing runs any more."""
+    until(lambda: row.progress.work is None)
+    settle()
+
+
+def test_residual_map_is_the_averaged_result_less_its_source(
+    viewer: Any, cells: Any, row: TrustRow, qtbot: Any
+) -> None:
+    """A residual that is not that of the pixels on the screen soothes without a reason."""
+    viewer.dims.set_point(0, 1.0)
+    finer = viewer.add_layer(upscale_layer(cells, "bicubic", scale=2))
+    viewer.layers.selection.active = finer
+    click(qtbot, row.consistency_button)
+    finished(row)
+    shown = viewer.layers[-1]
+    whole = sr.upscale(cells.data, "bicubic", scale=2, axes="zyx")
+    expected = whole[1].astype(float).reshape(120, 2, 150, 2).mean(axis=(1, 3)) - cells.data[1]
+    np.testing.assert_allclose(shown.data[0], expected, atol=1e-3)
+    number = 100 * light([(whole[1], cells.data[1])]).residual
+    assert shown.name == f"cells [x2 bicubic], residual {number:.2g} %"
+    assert f"{number:.2g} %" in row.progress.line.text()
+    # Exactly over the source's plane, pixel by pixel.
+    for corner in ((0, 0), (119, 149)):
+        here, there = shown.data_to_world((0, *corner)), cells.data_to_world((1, *corner))
+        np.testing.assert_allclose(here, there, atol=1e-9)
+    assert viewer.layers.selection.active is finer
+    # The next one takes its place.
+    click(qtbot, row.consistency_button)
+    finished(row)
+    assert len(viewer.layers) == 3
+
+
+def test_a_result_that_conserves_light_has_no_residual(viewer: Any, cells: Any) -> None:
+    """The one thing that the number must get right."""
+    viewer.add_layer(upscale_layer(cells, "bicubic", scale=2, consistency="pixel", dtype="float32"))
+    residual = consistency_layer(viewer)
+    assert np.abs(residual.data).max() < 0.01
+    assert "residual" in residual.name
+
+
+def test_resolution_is_told_for_what_is_on_the_screen(
+    viewer: Any, cells: Any, row: TrustRow, qtbot: Any
+) -> None:
+    """In the image's unit, for source and result."""
+    finer = viewer.add_layer(upscale_layer(cells, "lanczos", scale=2))
+    click(qtbot, row.resolution_button)
+    finished(row)
+    measures = resolution(viewer)
+    assert row.progress.line.text() == describe_resolution(measures, finer.data[0].image)
+    assert measures.unit == "micrometer"
+    found = measures.channels[0].resolution
+    assert f"source {found.of_source:.3g} µm" in row.progress.line.text()
+    assert 0.7 < found.of_source < 3
+
+
+def test_parts_of_previews_and_pictures_are_checked_at_their_place(
+    viewer: Any, cells: Any, panel: Any, row: TrustRow, qtbot: Any
+) -> None:
+    """A preview is a crop: its source is the crop of the source, not its corner."""
+    panel.form.choose("bicubic", 4)
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.zoom *= 3
+    settle()
+    work = panel.preview()
+    until(lambda: panel.progress.work is None)
+    settle()
+    assert work is not None
+    viewer.layers.selection.active = next(x for x in viewer.layers if "x4 bicubic" in x.name)
+    panel.compare.end()
+    residual = consistency_layer(viewer)
+    first = np.rint(cells.world_to_data(residual.data_to_world((0, 0, 0)))).astype(int)
+    height, width = residual.data.shape[1:]
+    whole = sr.upscale(cells.data, "bicubic", scale=4, axes="zyx")[first[0]].astype(float)
+    coarse = whole.reshape(120, 4, 150, 4).mean(axis=(1, 3)) - cells.data[first[0]]
+    part = coarse[first[1] : first[1] + height, first[2] : first[2] + width]
+    np.testing.assert_allclose(residual.data[0], part, atol=1e-3)
+
+
+def test_colour_pictures_have_one_map(viewer: Any) -> None:
+    """Of all three colours together."""
+    rng = np.random.default_rng(1)
+    picture = viewer.add_image(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8), rgb=True)
+    viewer.add_layer(upscale_layer(picture, "bicubic", scale=2))
+    residual = consistency_layer(viewer)
+    assert residual.ndim == 2
+    assert not residual.rgb
+    assert np.isfinite(resolution(viewer).channels[0].light.residual)
+
+
+def test_uncertainty_is_shown_where_a_model_has_it(
+    viewer: Any, cells: Any, row: TrustRow, qtbot: Any
+) -> None:
+    """And where it has none, the words say so instead of a map of zeros."""
+    finer = viewer.add_layer(upscale_layer(cells, "microscopy-x2", denoise=0.5))
+    click(qtbot, row.uncertainty_button)
+    finished(row)
+    shown = viewer.layers[-1]
+    assert shown.name == f"{finer.name}, uncertainty"
+    _, spread = sr.upscale(
+        cells.data, "microscopy-x2", denoise=0.5, axes="zyx", planes={"z": 1}, uncertainty=True
+    )
+    np.testing.assert_allclose(shown.data[0], np.squeeze(spread), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(shown.data_to_world((0, 0, 0)), finer.data_to_world((1, 0, 0)))
+    viewer.layers.remove(shown)
+    viewer.layers.remove(finer)
+    viewer.add_layer(upscale_layer(cells, "bicubic", scale=2))
+    with pytest.raises(InputError, match="does not predict its error"):
+        uncertainty_layer(viewer)
+
+
+def test_a_result_from_a_file_finds_its_source(viewer: Any, tmp_path: Any) -> None:
+    """Results are checked the next day too."""
+    rng = np.random.default_rng(2)
+    layer = viewer.add_image(rng.integers(0, 999, (64, 80), dtype=np.uint16), name="a")
+    path = str(tmp_path / "a.ome.tif")
+    write_image(path, [layer.as_layer_data_tuple()])
+    viewer.layers.clear()
+    finer = str(tmp_path / "b.ome.zarr")
+    sr.write(sr.upscale(sr.read(path), "bicubic", scale=2), finer)
+    (result,) = viewer.open(finer, plugin="napari-superres")
+    assert consistency_layer(viewer, result).data.squeeze().shape == (64, 80)
+    (tmp_path / "a.ome.tif").unlink()
+    with pytest.raises(InputError, match="is not in the viewer"):
+        consistency_layer(viewer, result)
+
+
+def test_without_a_result_the_row_waits_for_one(
+    viewer: Any, cells: Any, row: TrustRow, qtbot: Any
+) -> None:
+    """A button that can only fail is not offered."""
+    assert not row.consistency_button.isEnabled()
+    with pytest.raises(InputError, match="no result"):
+        consistency_layer(viewer)
+    finer = viewer.add_layer(upscale_layer(cells, "bicubic"))
+    assert row.consistency_button.isEnabled()
+    viewer.layers.remove(finer)
+    assert not row.consistency_button.isEnabled()
+    with pytest.raises(InputError, match="not a result"):
+        consistency_layer(viewer, cells)
+
+
+def test_a_check_can_be_cancelled(
+    viewer: Any, cells: Any, row: TrustRow, qtbot: Any, engine: Engine
+) -> None:
+    """Computing what is on the screen may take a while, too."""
+    engine.seconds = 0.3
+    viewer.add_layer(upscale_layer(cells, "bicubic", scale=8))
+    click(qtbot, row.consistency_button)
+    until(lambda: engine.calls > 0)
+    click(qtbot, row.progress.cancel)
+    finished(row)
+    assert row.progress.line.text() == "Cancelled."
+    assert len(viewer.layers) == 2
+    assert row.consistency_button.isEnabled()
+
+
+def test_coarser_pixels_lie_over_finer_ones(viewer: Any, cells: Any) -> None:
+    """The residual map has the source's pixels, and only the result to lie over."""
+    finer = upscale_layer(cells, "nearest", scale=4)
+    kwargs = layer_kwargs(finer, 1 / 4)
+    np.testing.assert_allclose(kwargs["scale"], cells.scale)
+    np.testing.assert_allclose(kwargs["translate"], cells.translate, atol=1e-9)
