@@ -230,24 +230,6 @@ def test_killed_and_killed_again_it_ends_at_the_same_bytes(
     assert finished(path, reference) >= 6
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_hundred_kills(tmp_path: Path, reference: dict[str, str]) -> None:
-    """The long version: at seeded moments, the very first and the very last among them."""
-    dice = np.random.default_rng(0)
-    path = tmp_path / "a.ome.zarr"
-    for round_number in range(100):
-        process = started(path, 0.02, tmp_path)
-        time.sleep(float(dice.uniform(0.2, 4.0)))
-        process.kill()
-        process.wait()
-        if path.exists():
-            assert tree(path) == reference, round_number
-            shutil.rmtree(path)
-            shutil.rmtree(part_of(path), ignore_errors=True)
-    finished(path, reference)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path) -> None:
     """Two runs of one command, on one machine: the second says so and changes nothing."""
