@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import tifffile
+
+from napari_superres.training.camera import Camera
+from napari_superres.training.simulate import simulate
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -49,3 +53,23 @@ def test_engines_are_compared(tmp_path: Path) -> None:
         assert len(rows[name]["seconds"]) == 2
         assert rows[name]["error"] < 1e-4
         assert f"| {name} |" in shown
+
+
+def test_quality_is_compared_on_the_same_images(tmp_path: Path) -> None:
+    """The figures by which a model is chosen, and those in the documentation, come from it."""
+    pair = simulate("nuclei", (64, 64), seed=0, scale=2, camera=Camera(photons=None, bits=16))
+    folder = tmp_path / "sharp"
+    folder.mkdir()
+    tifffile.imwrite(folder / "cells.tif", pair.truth)
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, BENCHMARKS / "quality.py", "--real", folder, "--count", "0"]
+    command += ["--cases", "ideal", "--scales", "2", "--json", figures, "--only", "auto|linear"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = {row["method"]: row for row in json.loads(figures.read_text())["figures"]}
+    assert {row["image"] for row in rows.values()} == {"real:cells/0"}
+    assert rows["nearest"]["psnr"] < rows["bicubic"]["psnr"] < rows["wiener-3"]["psnr"]
+    # Nearest neighbour repeats the source: all of its light, and nothing beyond its sampling.
+    assert rows["nearest"]["flux"] == pytest.approx(0, abs=1e-6)
+    gain = rows["microscopy-x2 auto"]["psnr"] - rows["bicubic"]["psnr"]
+    assert f"| ideal x2 | microscopy-x2 auto | {gain:+.2f} |" in shown
+    assert 0.5 < rows["microscopy-x2 auto"]["covered"] <= 1

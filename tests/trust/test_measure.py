@@ -223,6 +223,18 @@ def test_the_source_is_found_in_the_history_and_the_part_by_its_place(
     assert "micrometer" in table
 
 
+def test_a_source_that_is_gone_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise half of the table would be missing without a word."""
+    path = tmp_path / "alone.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
+    assert _run(["measure", str(path)]) == 0
+    told = capsys.readouterr()
+    assert "--source" in told.err
+    assert "texture of the result" in told.out
+
+
 def test_the_table_says_what_each_figure_means(pair: Pair) -> None:
     """Numbers without words are misread."""
     result = sr.upscale(pair.source, "bicubic", scale=4)

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from napari_superres.cli.console import talk
+
 
 @click.command()
 @click.argument("result", metavar="RESULT")
@@ -39,4 +41,6 @@ def measure(
 
     images = [None if path is None else read(path, axes=axes) for path in (source, truth)]
     figures = measured(read(result, axes=axes), *images, gain=gain, offset=offset)
+    if not figures.source:
+        talk(f"Note: '{result}' names no source that is there. Give it with --source FILE.")
     click.echo(json.dumps(figures.record()) if as_json else str(figures))
