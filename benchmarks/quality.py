@@ -80,7 +80,9 @@ def main() -> None:
         records += rows
         if chosen.progress:
             print(f"{done} of {len(jobs)}, {time.monotonic() - began:.0f} s", flush=True)
-    found = {"figures": records}
+        if chosen.json:  # what is there can be read before the end: see quality_tables.py
+            chosen.json.write_text(json.dumps({"figures": records}), encoding="utf-8")
+    found: dict[str, Any] = {"figures": records}
     if chosen.laws:
         found |= {"laws": _laws(chosen), "seconds": _seconds(chosen)}
     print(report(found))
