@@ -37,14 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def no_preferences() -> Iterator[None]:
     """Let every test begin with the defaults, whatever another test's panel has remembered."""
+    from napari_superres.plugin.preferences import napari_store, stored
+
     yield
-    preferences = sys.modules.get("napari_superres.plugin.preferences")
-    if preferences is not None:
-        preferences.napari_store.cache_clear()
-        preferences.stored.cache_clear()
-        forget = getattr(sys.modules["napari.settings"], "_clear_plugin_settings_cache", None)
-        if forget is not None:
-            forget()
+    napari_store.cache_clear()
+    stored.cache_clear()
+    forget = getattr(sys.modules.get("napari.settings"), "_clear_plugin_settings_cache", None)
+    if forget is not None:
+        forget()
 
 
 @pytest.fixture

@@ -165,12 +165,12 @@ def test_weights_that_are_missing_are_one_sentence_with_ways_out(
     click(qtbot, panel.preview_button)
     assert panel.progress.work is None
     assert said == [
-        "The weights of 'realesr-general-x4v3' are not on this computer, and nothing is downloaded "
-        "unasked. Press 'Download 5 MB'; without a network, 'superres models download "
-        "realesr-general-x4v3' names other ways."
+        "The weights of 'realesr-general-x4v3' are not on this computer. Press 'Download 5 MB'; "
+        "without a network, add the file under 'Models...'."
     ]
     assert panel.progress.line.text() == said[-1]
     panel.form.choose("bicubic")
+    assert panel.progress.line.text() == ""
     assert not panel.form.download.isVisible()
     assert panel.form.intensity.form.rowCount() == 6
     assert not panel.form.denoise.isVisibleTo(panel.form.intensity.inside)

@@ -160,6 +160,15 @@ class Comparison(QObject):
         self._grid = {key: getattr(grid, key) for key in settings}
         for key, value in settings.items():
             setattr(grid, key, value)
+        QTimer.singleShot(100, self._nudge)
+
+    def _nudge(self) -> None:
+        """Let the camera look at the views again, whose size napari learns when it draws them."""
+        if self.mode == SIDE_BY_SIDE:
+            camera = getattr(self._viewer, "scene", self._viewer).camera
+            zoom = camera.zoom
+            camera.zoom = zoom * 1.001
+            camera.zoom = zoom
 
     def _removed(self, event: Any) -> None:
         if any(event.value is layer for pair in self._pairs for layer in pair[:2]):

@@ -34,7 +34,7 @@ class LayerChoice(QListWidget):
     """Other layers are ticked, or another row is current."""
 
     edited = Signal()
-    """A layer has another name, place, or other axes or pixels."""
+    """A layer came, went, or has another name, place, or other axes or pixels."""
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class LayerChoice(QListWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         events = viewer.layers.events
         events.inserted.connect(self._inserted)
-        events.removed.connect(self.fill)
+        events.removed.connect(self._removed)
         events.reordered.connect(self.fill)
         self.itemChanged.connect(self._ticked_by_hand)
         self.currentRowChanged.connect(self._tell)
@@ -124,16 +124,22 @@ class LayerChoice(QListWidget):
         self.fill()
         if not self._by_hand:
             self._tick_automatically([event.value])
+        self.edited.emit()
+
+    def _removed(self, event: Any) -> None:
+        self.fill()
+        self.edited.emit()
 
     def _tick_automatically(self, layers: list[Any]) -> None:
         known = [x for x in layers if _in(x, self._watched)]
-        fresh = [x for x in known if not _is_result(x)]
+        fresh = [x for x in known if _is_source(x)]
         if not fresh and not self._ticked:
-            fresh = known  # a result is better than nothing
+            # Something hidden, or a result, is better than nothing.
+            fresh = [x for x in self._watched if _is_source(x)][:1] or known
         if fresh:
             origins = {_origin(x) for x in fresh} - {None}
             siblings = [x for x in self._watched if _origin(x) in origins]
-            self._tick([*fresh, *(x for x in siblings if not _is_result(x))])
+            self._tick([*fresh, *(x for x in siblings if _is_source(x))])
 
     def _tick(self, layers: Any) -> None:
         self._show([layer for layer in self._watched if _in(layer, layers)])
@@ -194,8 +200,9 @@ def _origin(layer: Any) -> Any:
     return layer.source.path or layer.source.sample
 
 
-def _is_result(layer: Any) -> bool:
-    return "superres" in layer.metadata
+def _is_source(layer: Any) -> bool:
+    """Return whether somebody may want a layer finer: what is hidden waits for something else."""
+    return layer.visible and "superres" not in layer.metadata
 
 
 def _emitters(layer: Any) -> list[Any]:

@@ -84,16 +84,19 @@ class ModelFields(QWidget):
         now = state(spec)
         if now == "to download":
             raise WeightsError(
-                f"The weights of '{spec.name}' are not on this computer, and nothing is downloaded "
-                "unasked.",
-                f"Press '{self.download.text()}'; without a network, 'superres models download "
-                f"{spec.name}' names other ways.",
+                f"The weights of '{spec.name}' are not on this computer.",
+                f"{self._offer_of(spec)} without a network, add the file under 'Models...'.",
             )
         if now == "to accept":
             raise LicenceError(
                 f"The licence of '{spec.name}' ({spec.licence}) must be accepted first.",
                 f"Press '{self.accept.text()}'.",
             )
+
+    def _offer_of(self, spec: ModelSpec) -> str:
+        if all(file.urls for file in spec.weights):
+            return f"Press '{self.download.text()}';"
+        return f"See {spec.homepage};"
 
     def choose(self, model: str, scale: int | None = None) -> None:
         """Choose a model by name or file, and a factor."""
@@ -227,7 +230,8 @@ class ModelFields(QWidget):
 
 def about(spec: ModelSpec) -> str:
     """Return what a user should know of a model before using it, in a sentence or two."""
-    commercial = "" if spec.commercial else ", not for commercial use"
+    told = spec.commercial or "non-commercial" in spec.licence
+    commercial = "" if told else ", not for commercial use"
     if spec.proven == "exact":
         return f"For {spec.domain}."
     return (

@@ -32,7 +32,7 @@ from napari_superres.models.catalog import MODELS
 from napari_superres.models.weights import find_model, locate, state
 from napari_superres.plan import human_bytes
 from napari_superres.plugin import steps
-from napari_superres.plugin.model_fields import state_words
+from napari_superres.plugin.model_fields import megabytes, state_words
 from napari_superres.plugin.notify import say
 from napari_superres.plugin.progress_row import ProgressRow
 from napari_superres.plugin.rows import note
@@ -118,9 +118,7 @@ class ModelsDialog(QDialog):
                 self.table.setItem(row, column, item)
         here, weight = _on_this_computer(self._specs)
         folder = cache_folder()
-        self.total.setText(
-            f"{here} with downloaded or added weights, {human_bytes(weight)}, in {folder}"
-        )
+        self.total.setText(f"{here} downloaded or added, {human_bytes(weight)}, in {folder}")
         self.choose(before or next(iter(self._specs)))
         self._selected()
 
@@ -160,6 +158,7 @@ class ModelsDialog(QDialog):
             here = not spec.bundled and any(locate(spec, file) for file in spec.weights)
         fetchable = now == "to download" and all(f.urls for f in getattr(spec, "weights", ()))
         self.download.setEnabled(idle and fetchable)
+        self.download.setText(f"Download {megabytes(spec)}" if fetchable else "Download")
         self.accept_button.setEnabled(idle and now == "to accept")
         self.remove.setEnabled(idle and here)
         self.homepage.setEnabled(bool(page))
@@ -275,7 +274,8 @@ def _cells(name: str, spec: ModelSpec | SuperresError) -> tuple[str, ...]:
     if isinstance(spec, SuperresError):
         return name, "", "Cannot be used", "", ""
     size = sum(file.size for file in spec.weights)
-    commercial = "" if spec.commercial else " (non-commercial)"
+    told = spec.commercial or "non-commercial" in spec.licence
+    commercial = "" if told else " (non-commercial)"
     return (
         name,
         f"x{spec.scale}" if spec.scale else "any",

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from napari_superres.plugin.rows import narrow_form, note, tab_in_order
+from napari_superres.plugin.rows import align_labels, narrow_form, note, same_font, tab_in_order
 
 
 def lay_out(panel: Any, footer: str) -> None:
@@ -53,11 +53,32 @@ def lay_out(panel: Any, footer: str) -> None:
     layout.addLayout(buttons)
     layout.addWidget(panel.progress)
     layout.addWidget(panel.compare)
+    layout.addWidget(panel.trust)
     layout.addWidget(panel.keep)
     layout.addWidget(caution)
-    panel.setMinimumWidth(300)
     order_tabs(panel)
     form.models.model_changed.connect(lambda: order_tabs(panel))
+
+
+def fit_width(panel: Any, least: int) -> None:
+    """Align the labels, and make the panel as wide as its form needs, which goes by the font.
+
+    Parameters
+    ----------
+    panel : SuperresWidget
+    least : int
+        Pixels.
+    """
+    align_labels(panel.forms)
+    same_font(panel, panel.input)
+    margins = panel.layout().contentsMargins()
+    needed = (
+        panel.scroll.widget().minimumSizeHint().width()
+        + panel.scroll.verticalScrollBar().sizeHint().width()
+        + margins.left()
+        + margins.right()
+    )
+    panel.setMinimumWidth(max(least, needed))
 
 
 def order_tabs(panel: Any) -> None:
@@ -87,6 +108,7 @@ def _in_visual_order(panel: Any) -> list[QWidget]:
         panel.progress.cancel,
         panel.compare.mode,
         panel.compare.line,
+        *_fields(panel.trust),
         panel.keep.export,
         panel.keep.copy,
     ]

@@ -70,6 +70,11 @@ class ProgressRow(QWidget):
         self.line.setText(text)
         self.line.setVisible(bool(text))
 
+    def forget(self) -> None:
+        """Drop a sentence about what is no longer so, if nothing runs."""
+        if self._work is None:
+            self.tell("")
+
     def _look(self) -> None:
         if self._work is None:
             return

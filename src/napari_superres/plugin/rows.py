@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QLabel,
+    QLineEdit,
     QSizePolicy,
     QSpinBox,
     QToolButton,
@@ -90,7 +91,7 @@ def combo(name: str, tip: str, entries: Iterable[tuple[str, Any, str]] = ()) -> 
 def may_shrink(box: QComboBox) -> None:
     """Let a combo box be narrower than its longest text."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(8)
+    box.setMinimumContentsLength(12)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     # A wheel that scrolls the panel must not change what it passes over.
     box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -115,6 +116,16 @@ def number(
     box.setAccessibleName(name)
     box.setToolTip(tip)
     return box
+
+
+def same_font(parent: QWidget, model: QWidget) -> None:
+    """Write line edits as large as the rest: napari's themes leave them out."""
+    size = model.font().pointSizeF()
+    for field in parent.findChildren(QLineEdit):
+        font = field.font()
+        if size > 0 and font.pointSizeF() != size:
+            font.setPointSizeF(size)
+            field.setFont(font)
 
 
 def unbroken(text: str) -> str:

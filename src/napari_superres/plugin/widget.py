@@ -18,14 +18,15 @@ from napari_superres.plugin.layer_axes import layer_axes, name_axes
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.notify import say
-from napari_superres.plugin.panel_layout import lay_out
+from napari_superres.plugin.panel_layout import fit_width, lay_out
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progress_row import ProgressRow
 from napari_superres.plugin.results import Results
-from napari_superres.plugin.rows import align_labels, combo, embolden, note, show_row, unbroken
+from napari_superres.plugin.rows import combo, embolden, note, show_row, unbroken
 from napari_superres.plugin.settings_form import SettingsForm
 from napari_superres.plugin.shortcuts import bind
 from napari_superres.plugin.tasks import MEMORY, ON_DEMAND, OUTPUTS, run_tasks
+from napari_superres.plugin.trust_row import TrustRow
 from napari_superres.plugin.view import visible_part
 from napari_superres.plugin.work import Queue, Task
 from napari_superres.provenance import history_record
@@ -77,6 +78,7 @@ class SuperresWidget(QWidget):
         self.run_button = QPushButton("Run")
         self.progress = ProgressRow()
         self.compare = CompareRow(napari_viewer, self._pairs)
+        self.trust = TrustRow(napari_viewer)
         self.keep = KeepRow()
         self._queue = Queue(self.progress.watch)
         self._dialog: ModelsDialog | None = None
@@ -167,7 +169,7 @@ class SuperresWidget(QWidget):
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802, Qt's name
         """Widen the panel when the form inside needs more, as with large fonts."""
         if event.type() == QEvent.Type.LayoutRequest:
-            self._fit_width()
+            fit_width(self, WIDTH)
         return bool(super().eventFilter(watched, event))
 
     def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
@@ -180,28 +182,19 @@ class SuperresWidget(QWidget):
             self.compare.end()
         super().changeEvent(event)
 
-    def _fit_width(self) -> None:
-        align_labels(self.forms)
-        margins = self.layout().contentsMargins()
-        needed = (
-            self.scroll.widget().minimumSizeHint().width()
-            + self.scroll.verticalScrollBar().sizeHint().width()
-            + margins.left()
-            + margins.right()
-        )
-        self.setMinimumWidth(max(WIDTH, needed))
-
     def _connect(self) -> None:
         self.layers.chosen.connect(self._layer_changed)
         self.layers.edited.connect(self._layer_changed)
         self.axes.editingFinished.connect(self._axes_edited)
         self.form.changed.connect(self._update)
+        self.form.models.model_changed.connect(self.progress.forget)
         self.form.models.manage.clicked.connect(self.manage_models)
         self.form.models.accept.clicked.connect(self._accept_licence)
         self.form.download.clicked.connect(self.download)
         self.output.currentIndexChanged.connect(self._output_changed)
         self.preview_button.clicked.connect(self.preview)
         self.run_button.clicked.connect(self.run)
+        self.trust.starting.connect(self.compare.end)
         self.keep.export.clicked.connect(lambda: self.export())
         self.keep.copy_wanted.connect(self.copy)
         self.progress.cancelled.connect(self._queue.cancel)

@@ -1,0 +1,188 @@
+"""What is copied or exported is the result, to the pixel."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from napari.layers import Layer
+from qtpy.QtWidgets import QApplication
+
+import napari_superres as sr
+from napari_superres.arrays import as_image
+from napari_superres.cli import main
+from napari_superres.plugin import files, keep_row
+from napari_superres.plugin.reader import open_layers
+from napari_superres.plugin.widget import SuperresWidget
+from tests.plugin.conftest import choose_output, click, finished
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def viewer() -> Any:
+    """Return the model of a viewer."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def panel(viewer: Any, qtbot: Any) -> Any:
+    """Return the panel as a window of its own."""
+    panel = SuperresWidget(viewer)
+    qtbot.addWidget(panel)
+    panel.show()
+    return panel
+
+
+@pytest.fixture
+def channels(viewer: Any, tmp_path: Path) -> list[Any]:
+    """Return the two layers of a file with two channels, opened as napari opens it."""
+    rng = np.random.default_rng(8)
+    stack = rng.gamma(2.0, 120.0, (2, 3, 48, 56)).astype(np.uint16)
+    stack[1] //= 4
+    path = tmp_path / "two channels.ome.tif"
+    sr.write(as_image(stack, "czyx"), path)
+    return [viewer.add_layer(Layer.create(*layer)) for layer in open_layers(str(path))]
+
+
+def copied() -> str:
+    """Return what *Paste* would give."""
+    return str(QApplication.clipboard().text())
+
+
+def test_copied_command_and_program_make_the_same_pixels(
+    viewer: Any, channels: list[Any], panel: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    """The journal asks how it was done; a year later somebody has to do it again."""
+    panel.form.choose("microscopy-x2")
+    panel.layers.choose(channels[1])
+    choose_output(panel, "memory")
+    click(qtbot, panel.run_button)
+    finished(panel)
+    result = viewer.layers[-1]
+    viewer.layers.selection = {result}
+    panel.keep.actions_of["command"].trigger()
+    words = shlex.split(copied())
+    assert "--channels=1" in words
+    words[3] = str(tmp_path / "by command.ome.zarr")
+    with pytest.raises(SystemExit) as end:
+        main([*words[1:], "--quiet"])
+    assert not end.value.code
+    again = sr.read(words[3]).data.compute()[0]
+    assert np.array_equal(again, np.asarray(result.data))
+
+    panel.keep.actions_of["python"].trigger()
+    exec(copied(), {})
+    again = sr.read(tmp_path / "two channels_x2.ome.zarr").data.compute()[0]
+    assert np.array_equal(again, np.asarray(result.data))
+
+    panel.keep.actions_of["methods"].trigger()
+    assert "upscaled 2-fold" in copied()
+    assert "SHA-256" in copied()
+    assert result.metadata["superres"]["citation"] in copied()
+
+
+def test_settings_are_copied_before_they_were_run(
+    viewer: Any, panel: Any, tmp_path: Path, said: list[str]
+) -> None:
+    """The numbers that a run would find are found first; a layer in no file is named."""
+    pixels = np.random.default_rng(3).gamma(2.0, 120.0, (40, 50)).astype(np.uint16)
+    viewer.add_image(pixels, name="in memory")
+    panel.form.choose("realesr-general-x4v3")
+    panel.form.choose("microscopy-x4")
+    panel.copy("python")
+    finished(panel)
+    text = copied()
+    assert "denoise='auto'" not in text
+    scope: dict[str, Any] = {"viewer": viewer}
+    exec(text, scope)
+    again = np.asarray(viewer.layers[-1].data[0].pixels(tuple(map(range, (160, 200)))))
+    assert np.array_equal(again, sr.upscale(pixels, "microscopy-x4"))
+    viewer.layers.selection = set()
+    panel.copy("command")
+    finished(panel)
+    assert said[-1] == (
+        "The source 'in memory' was not opened from a file. Save it, for example as OME-Zarr, open "
+        "the file, and upscale that."
+    )
+
+
+def test_export_writes_what_was_run_on_demand(
+    viewer: Any,
+    channels: list[Any],
+    panel: Any,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+) -> None:
+    """Look around first, keep it then: two channels in one file, or the plane on the screen."""
+    click(qtbot, panel.keep.export)
+    assert said[-1].startswith("There is no result to export yet.")
+    panel.form.choose("bicubic", 2)
+    assert panel.layers.layers == channels
+    click(qtbot, panel.run_button)
+    finished(panel)
+    source = sr.read(tmp_path / "two channels.ome.tif")
+    whole = sr.upscale(source, "bicubic", scale=2).data.compute()
+    for name, kind in (("r.ome.zarr", ""), ("r.ome.tif", "OME-TIFF (*.ome.tif)")):
+        typed = str(tmp_path / name.partition(".")[0]) if kind else str(tmp_path / name)
+        answer = (typed, kind)
+        monkeypatch.setattr(
+            keep_row.QFileDialog, "getSaveFileName", lambda *a, answer=answer, **k: answer
+        )
+        click(qtbot, panel.keep.export)
+        finished(panel)
+        assert panel.progress.line.text() == f"Wrote '{tmp_path / name}'."
+        assert np.array_equal(sr.read(tmp_path / name).data.compute(), whole)
+    viewer.layers.selection = {viewer.layers[-1]}
+    viewer.dims.set_point(0, 1.0)
+    panel.export(str(tmp_path / "plane.png"))
+    finished(panel)
+    plane = sr.read(tmp_path / "plane.png").data.compute()
+    assert np.array_equal(plane, whole[1, 1])
+    panel.export(str(tmp_path / "plane.png"))
+    finished(panel)
+    assert "plane.png" in said[-1]  # never replaced
+
+
+def test_channels_run_into_one_file_and_others_into_a_folder(
+    viewer: Any,
+    channels: list[Any],
+    panel: Any,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Channels that are torn apart lose their file; images of other sizes cannot share one."""
+    path = str(tmp_path / "both.ome.zarr")
+    monkeypatch.setattr(files.QFileDialog, "getSaveFileName", lambda *a, **k: (path, ""))
+    panel.form.choose("microscopy-x2")
+    choose_output(panel, "file")
+    click(qtbot, panel.run_button)
+    finished(panel)
+    source = sr.read(tmp_path / "two channels.ome.tif")
+    whole = sr.upscale(source, "microscopy-x2").data.compute()
+    assert np.array_equal(sr.read(path).data.compute(), whole)
+    results = viewer.layers[-2:]
+    for i, (layer, result) in enumerate(zip(channels, results, strict=True)):
+        assert result.name == f"{layer.name} [x2 microscopy-x2]"
+        assert np.array_equal(np.asarray(result.data[0]), whole[i])
+        assert result.colormap.name == layer.colormap.name
+    small = viewer.add_image(np.zeros((20, 20), np.uint16), name="small")
+    panel.layers.choose(channels[0], small)
+    monkeypatch.setattr(
+        files.QFileDialog, "getExistingDirectory", lambda *a, **k: str(tmp_path / "folder")
+    )
+    (tmp_path / "folder").mkdir()
+    click(qtbot, panel.run_button)
+    finished(panel)
+    written = sorted(p.name for p in (tmp_path / "folder").iterdir())
+    assert written == [f"{channels[0].name}_x2.ome.zarr", "small_x2.ome.zarr"]
