@@ -29,7 +29,8 @@ def report(found: dict[str, Any]) -> str:
         own = [one for one in records if one["image"].startswith(prefix)]
         if own:
             count = len({one["image"] for one in own})
-            parts += [f"## {title} ({count})", classical_table(own), gain_table(own)]
+            parts += [f"## {title} ({count})", summary_table(own), classical_table(own)]
+            parts += [gain_table(own)]
             parts += [hindsight_table(own), coverage_table(own)]
     if "laws" in found:
         lines = [
@@ -44,6 +45,51 @@ def report(found: dict[str, Any]) -> str:
         ]
         parts += [_table(["512 x 512 pixels", "seconds", "times the fastest"], lines)]
     return "\n\n".join(part for part in parts if part)
+
+
+def summary_table(records: Records) -> str:
+    """Return one line a row for our model as it is used: ``denoise="auto"``."""
+    lines = []
+    for case, own in _by(records, "case").items():
+        methods = _by(own, "method")
+        best = _best_classical(methods)
+        bicubic, wanted = (_column(methods[label], "psnr") for label in ("bicubic", best))
+        for label, rows in methods.items():
+            if "auto" not in label:
+                continue
+            psnr = _column(rows, "psnr")
+            over = [psnr[image] - bicubic[image] for image in psnr]
+            above = [psnr[image] - wanted[image] for image in psnr]
+            lines.append(
+                [
+                    case,
+                    label.removesuffix(" auto"),
+                    f"{_mean(over):+.2f}",
+                    f"{_mean(above):+.2f} ({best})",
+                    _share(above, lambda gain: gain > 0),
+                    _share(over, lambda gain: gain < _WORSE),
+                    _figure(rows, "flux", 4),
+                    _figure(rows, "slope"),
+                    _figure(rows, "invented", 4, np.median)
+                    + f" ({_figure(methods['bicubic'], 'invented', 4, np.median)})",
+                    _figure(rows, "shift", 3, np.median),
+                    _figure(rows, "covered", 2),
+                ]
+            )
+    header = [
+        "case",
+        "model",
+        "over bicubic, dB",
+        "over the best classical, dB",
+        "images above it",
+        "images harmed",
+        "flux error",
+        "slope",
+        "invented (bicubic's)",
+        "shift, px",
+        "in the 90 % bound",
+    ]
+    return _table(header, lines) if lines else ""
 
 
 def gain_table(records: Records) -> str:
