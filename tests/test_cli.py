@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import tifffile
 
 import napari_superres as sr
 from napari_superres.cli import _run, parsing
+from napari_superres.cli.console import progress_bar
 from napari_superres.cli.upscale import default_output, duration
 from napari_superres.cli.upscale import upscale as upscale_command
 from napari_superres.image import Image
+from napari_superres.job import Progress
 
 
 @pytest.fixture
@@ -267,6 +271,40 @@ class TestParsing:
         for wrong in (("DNA=1:2",), ("GFP=1:2", "DNA=0:1"), ("1:2", "3:4")):
             with pytest.raises(click.BadParameter):
                 parsing.limits(wrong, image)
+
+
+def test_the_bar_says_what_is_done_how_fast_and_how_long_it_will_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar that stands at 100 % while a large file is exported looks like a crash."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    steps = [
+        Progress(30, 100, kept=30, step="checking", under_way=0.5),
+        Progress(30, 100, kept=30),
+        Progress(60, 100, kept=30, under_way=0.5),
+        Progress(70, 100, kept=30),
+        Progress(100, 100, kept=30, step="exporting", under_way=0.25),
+    ]
+    expected = [
+        r"checking .*50/100",
+        r"blocks .*30/100",
+        r"blocks .*60/100",
+        r"blocks .*70/100 +[\d.e+]+ blocks/s +\d:\d\d:\d\d left +\d:\d\d:\d\d",
+        r"exporting .*25/100",
+    ]
+    with progress_bar() as show:
+        for step, words in zip(steps, expected, strict=True):
+            show(step)
+            told, end = "", time.monotonic() + 30
+            while not re.search(words, told):  # it is drawn by a thread, ten times a second
+                assert time.monotonic() < end, told
+                time.sleep(0.02)
+                told += re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", capsys.readouterr().err)
+    capsys.readouterr()
+    with progress_bar(quiet=True) as show:
+        show(steps[0])
+    assert capsys.readouterr().err == ""
 
 
 def test_durations_are_said_as_people_say_them() -> None:

@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -29,6 +30,12 @@ def talk(message: str) -> None:
     click.echo(message, err=True)
 
 
+def _bar(*columns: ProgressColumn, quiet: bool) -> Progress:
+    """Return a bar on stderr, which shows nothing when it is not a terminal, or if `quiet`."""
+    console = Console(file=sys.stderr)
+    return Progress(*columns, console=console, disable=quiet or not console.is_terminal)
+
+
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     """Show progress while the context lasts.
@@ -43,8 +50,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     callable
         To be called with each `Progress` of a job.
     """
-    console = Console(file=sys.stderr)
-    bar = Progress(
+    bar = _bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -52,20 +58,22 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
+        quiet=quiet,
     )
     with bar:
-        task = bar.add_task("blocks", total=None, speed="")
+        task, now = bar.add_task("blocks", total=None, speed=""), "computing"
 
         def show(step: Any) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(
-                task,
-                completed=step.done + (step.under_way if step.step == "computing" else 0.0),
-                total=step.total,
-                speed=step.words or ("" if not speed else f"{speed:.3g} blocks/s"),
-            )
+            nonlocal task, now
+            computing = step.step == "computing"
+            completed = step.done + step.under_way if computing else step.under_way * step.total
+            if step.step != now:  # its speed and time left are its own
+                bar.remove_task(task)
+                name, now = "blocks" if computing else step.step, step.step
+                task = bar.add_task(name, total=step.total, completed=completed, speed="")
+            bar.update(task, completed=completed, total=step.total)
+            speed = bar.tasks[0].speed if computing else None
+            bar.update(task, speed=step.words or (f"{speed:.3g} blocks/s" if speed else ""))
 
         yield show
 
@@ -84,14 +92,12 @@ def batch_bar(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     callable
         To be called with each `Step` of a batch.
     """
-    console = Console(file=sys.stderr)
-    bar = Progress(
+    bar = _bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
+        quiet=quiet,
     )
     with bar:
         whole = bar.add_task("images", total=None)
@@ -122,8 +128,7 @@ def step_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
     callable
         To be called with the steps done, the steps in all, and a few words on how it stands.
     """
-    console = Console(file=sys.stderr)
-    bar = Progress(
+    bar = _bar(
         TextColumn("steps"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -131,8 +136,7 @@ def step_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
+        quiet=quiet,
     )
     with bar:
         task = bar.add_task("", total=None)
@@ -157,15 +161,13 @@ def transfer_bar(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], N
     callable
         To be called with a file's name, the bytes that are here and the bytes there will be.
     """
-    console = Console(file=sys.stderr)
-    bar = Progress(
+    bar = _bar(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
+        quiet=quiet,
     )
     tasks: dict[str, TaskID] = {}
 
