@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import logging
@@ -97,7 +98,8 @@ def _relay(state: Bucket) -> Iterator[str]:
                 self._hand_on(body, answer=mood == 200)
             else:
                 assert isinstance(mood, int)
-                self._answer(mood, [], b"")
+                with contextlib.suppress(ConnectionError):  # it may have gone while we hung
+                    self._answer(mood, [], b"")
 
         do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _any  # noqa: N815
 

@@ -168,8 +168,9 @@ def layout_for(image: Image, version: Version = "0.5") -> Layout:
     axes = stored_axes(image)
     size = dict(zip(image.axes.replace("s", "c"), image.shape, strict=True))
     block = image.plan.block if image.plan else (BLOCK, BLOCK)
-    # At least down to the source's resolution, which a result of x4 reaches at level 2.
-    at_least = 1 + int(math.log2(image.plan.scale)) if image.plan else 1
+    # At least down to the source's resolution, which a result of x4 reaches at level 2; and a copy
+    # has as many levels as what it is a copy of.
+    at_least = 1 + int(math.log2(image.plan.scale)) if image.plan else 1 + len(image.levels)
     if any(edge % 2 ** (LEVELS_IN_A_PASS - 1) for edge in block):
         raise SettingError(
             f"A block of {block} pixels cannot be halved {LEVELS_IN_A_PASS - 1} times.",
