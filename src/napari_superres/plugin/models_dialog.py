@@ -30,13 +30,13 @@ from napari_superres.models import custom, library
 from napari_superres.models.cache import accept_licence, cache_folder
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.weights import find_model, locate, state
-from napari_superres.plan import human_bytes
 from napari_superres.plugin import steps
 from napari_superres.plugin.model_fields import megabytes, state_words
 from napari_superres.plugin.notify import say
 from napari_superres.plugin.progress_row import ProgressRow
 from napari_superres.plugin.rows import note
 from napari_superres.plugin.work import Work
+from napari_superres.resources import human_bytes
 
 if TYPE_CHECKING:
     from napari_superres.models.catalog import ModelSpec
@@ -149,16 +149,17 @@ class ModelsDialog(QDialog):
     def _selected(self) -> None:
         spec = self._specs.get(self.name)
         idle = self.progress.work is None
+        now, here, page, offer = "", spec is not None, "", ""
         if spec is None or isinstance(spec, SuperresError):
             self.about.setText(str(spec or ""))
-            now, here, page = "", bool(spec), ""
         else:
             self.about.setText(_about(spec))
             now, page = state(spec), spec.homepage
             here = not spec.bundled and any(locate(spec, file) for file in spec.weights)
-        fetchable = now == "to download" and all(f.urls for f in getattr(spec, "weights", ()))
-        self.download.setEnabled(idle and fetchable)
-        self.download.setText(f"Download {megabytes(spec)}" if fetchable else "Download")
+            if now == "to download" and all(file.urls for file in spec.weights):
+                offer = f" {megabytes(spec)}"
+        self.download.setText(f"Download{offer}")
+        self.download.setEnabled(idle and bool(offer))
         self.accept_button.setEnabled(idle and now == "to accept")
         self.remove.setEnabled(idle and here)
         self.homepage.setEnabled(bool(page))

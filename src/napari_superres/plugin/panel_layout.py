@@ -78,7 +78,7 @@ def fit_width(panel: Any, least: int) -> None:
         + margins.left()
         + margins.right()
     )
-    panel.setMinimumWidth(max(least, needed))
+    panel.setMinimumWidth(max(least, needed, panel.layout().minimumSize().width()))
 
 
 def order_tabs(panel: Any) -> None:
