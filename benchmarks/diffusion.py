@@ -6,12 +6,15 @@ alone as diffusers calls it, with the same number of calls and the same autoenco
 
     python benchmarks/diffusion.py                     # the first GPU, bfloat16
     python benchmarks/diffusion.py --device cpu --tiny # a toy on any machine, to see that it runs
+
+Without a GPU, and without a device named, it measures nothing and says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,7 +48,8 @@ def random_model(layout: Layout, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return network and autoencoder with random weights on the CPU."""
     parts = parts_on_meta(layout)
     for name in ("network", "autoencoder"):
-        parts[name].to_empty(device="cpu").to(dtype).eval().requires_grad_(False)
+        # The type first: in float32 the full size would take 16 GB on the way.
+        parts[name].to(dtype).to_empty(device="cpu").eval().requires_grad_(False)
         for parameter in parts[name].parameters():
             parameter.fill_(0.01)
     return parts["network"], parts["autoencoder"]
@@ -70,13 +74,17 @@ def measured(run: Callable[[], Any], device: torch.device) -> tuple[float, float
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="the first GPU if not given")
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--side", type=int, default=256, help="of the plane, in pixels")
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
-    device = torch.device(options.device)
+    if options.device is None and not torch.cuda.is_available():
+        print("There is no GPU here, so nothing was measured.", file=sys.stderr)
+        print("Use --device cpu for hours on a CPU, with --tiny for a toy.", file=sys.stderr)
+        return
+    device = torch.device(options.device or "cuda:0")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     print(f"{name}, torch {torch.__version__}, {options.precision}, {options.steps} steps\n")
     print("| run | seconds a megapixel | same, for 50 steps | peak GB |\n| --- | --- | --- | --- |")

@@ -41,7 +41,7 @@ FLOORS = {
     "provenance": 1,
     "surveying": 1,
     "regions": 0,
-    "resources": 1,
+    "resources": 0,
     "selection": 1,
     "symmetry": 1,
     "kept_tiles": 1,

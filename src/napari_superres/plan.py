@@ -12,6 +12,7 @@ import numpy as np
 from napari_superres.consistency import RADIUS
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Compute, Setting, load_family
+from napari_superres.resources import human_bytes
 from napari_superres.tiles import Lattice
 
 if TYPE_CHECKING:
@@ -345,15 +346,6 @@ class Plan:
 def margin_for(consistency: Consistency, multiple: int) -> int:
     """Return how far conserving light looks around a tile, rounded up to a multiple."""
     return -(-RADIUS[consistency] // multiple) * multiple
-
-
-def human_bytes(n: float) -> str:
-    """Return a number of bytes as people write it, such as ``"3.2 GB"``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} PB"
 
 
 def _plain(value: Any) -> Any:

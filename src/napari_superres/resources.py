@@ -5,7 +5,6 @@ from __future__ import annotations
 import psutil
 
 from napari_superres.errors import ResourceError
-from napari_superres.plan import human_bytes
 
 SHARE = 0.8
 """Part of the free memory that a run may plan for; the rest is for what else happens."""
@@ -39,3 +38,12 @@ def check_memory(needed: float, what: str, hint: str) -> None:
             f"{what} needs about {human_bytes(needed)} of memory; {human_bytes(free)} are free.",
             hint,
         )
+
+
+def human_bytes(n: float) -> str:
+    """Return a number of bytes as people write it, such as ``"3.2 GB"``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} PB"

@@ -16,7 +16,7 @@ pytest.importorskip("diffusers")
 import torch
 from safetensors.torch import load_file, save_file
 
-from napari_superres.errors import MissingDependencyError, WeightsError
+from napari_superres.errors import MissingDependencyError, ResourceError, WeightsError
 from napari_superres.models.cache import weights_folder
 from napari_superres.models.families import supir as family
 from napari_superres.models.families.supir.base import FILES, IDS, find_base, find_tokenizer
@@ -312,3 +312,12 @@ def test_numbers_of_published_checkpoints_are_not_lost(supir: Tiny) -> None:
     published = load_file(supir.supir)["model.control_model.input_hint_block.0.weight"]
     ours = load(supir).network.control.controlnet_cond_embedding.weight
     np.testing.assert_array_equal(ours.numpy(), published.float().numpy())
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
+    supir: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer would swap for an hour, or the system kill the program."""
+    monkeypatch.setattr("napari_superres.resources.free_memory", lambda: 1000)
+    with pytest.raises(ResourceError, match=r"million numbers of SUPIR.*bfloat16"):
+        load_supir(supir.supir, str(supir.diffusers))

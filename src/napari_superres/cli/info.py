@@ -12,8 +12,8 @@ import click
 
 from napari_superres._version import __version__
 from napari_superres.models.catalog import MODELS
-from napari_superres.plan import human_bytes
 from napari_superres.provenance import citations, methods_text
+from napari_superres.resources import human_bytes
 
 _PACKAGES = (
     "numpy",

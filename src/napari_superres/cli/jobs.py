@@ -10,7 +10,7 @@ from napari_superres.cli.console import progress_bar, talk
 from napari_superres.cli.options import TALKING, WORKERS, with_options
 from napari_superres.cli.upscale import SCHEMA, duration
 from napari_superres.errors import UnreadableError
-from napari_superres.plan import human_bytes
+from napari_superres.resources import human_bytes
 
 
 @click.command()

@@ -49,6 +49,11 @@ class Found(NamedTuple):
     source: Mapping[str, str]
     where: str
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers the part has."""
+        return sum(self.tensors[name].numel() for name in self.source.values())
+
 
 def open_tensors(path: Path, under: str = "state_dict") -> dict[str, Tensor]:
     """Return every tensor of a checkpoint as it is stored, on the CPU.

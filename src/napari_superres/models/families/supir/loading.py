@@ -13,6 +13,7 @@ from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.network import Network
 from napari_superres.models.families.supir.text import TextEncoders, build_encoder
 from napari_superres.models.parts import Found, check_fit, fill, open_tensors
+from napari_superres.resources import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,8 @@ def load_supir(
     ------
     WeightsError
         If a file is missing, damaged or incomplete; the message names what it lacks.
+    ResourceError
+        If main memory does not suffice, through which all numbers go.
     """
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -76,6 +79,12 @@ def load_supir(
     place = find_base(base, given)
     checkpoint = open_base(place, tokenizer, layout, half=dtype != torch.float32)
     found = {**own_parts(own, layout, str(path)), **checkpoint.parts}
+    numbers = sum(part.numbers for part in found.values())
+    check_memory(
+        numbers * dtype.itemsize,
+        f"Loading the {numbers / 1e6:.0f} million numbers of SUPIR and SDXL as {dtype}",
+        "Use precision='bfloat16', which takes half, or a computer with more memory.",
+    )
     network, autoencoder = assemble(layout, found, dtype)
     one, two = (
         build_encoder(found[part], config, kind, f"{word} text encoder", dtype)
