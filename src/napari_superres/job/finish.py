@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_superres.formats.changes import check_unchanged
 from napari_superres.formats.ome_zarr import open_image
 from napari_superres.formats.ome_zarr_write import commit
 from napari_superres.formats.zarr_encode import sync_folders
@@ -43,6 +44,7 @@ def finish(
     float
         Share of an export that is done.
     """
+    check_unchanged(image)
     commit(target.root, layout, image, target.scratch, labels)
     finished = target.root
     if target.kind != "zarr":
