@@ -246,10 +246,7 @@ def _matching_blur(seen: np.ndarray, noise: float, pieces: Sequence[Piece], scal
             if sigma:
                 light = ndimage.gaussian_filter(light, sigma * scale, mode="reflect")
             coarse.append(area_mean(light, scale))
-        model = _power(coarse)
-        low = _RINGS[:-1] < _COARSE
-        gain = float(np.median(np.maximum(seen[low] - noise, 1e-12) / model[low]))
-        costs.append(float(np.mean((np.log(seen) - np.log(gain * model + noise)) ** 2)))
+        costs.append(_misfit(seen, _power(coarse), noise))
     return float(_BLURS[int(np.argmin(costs))])
 
 
@@ -257,6 +254,13 @@ def _std(camera: Camera) -> float:
     """Return the noise of a camera where light is 0.5."""
     assert camera.photons is not None
     return float(np.sqrt(0.5 * camera.photons + camera.read_noise**2) / camera.photons)
+
+
+def _misfit(seen: np.ndarray, model: np.ndarray, noise: float) -> float:
+    """Return how far a spectrum is from a model's, the specimen's own contrast left free."""
+    low = _RINGS[:-1] < _COARSE
+    gain = float(np.median(np.maximum(seen[low] - noise, 1e-12) / model[low]))
+    return float(np.mean((np.log(seen) - np.log(gain * model + noise)) ** 2))
 
 
 def _power(planes: Sequence[np.ndarray]) -> np.ndarray:

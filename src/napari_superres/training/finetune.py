@@ -196,19 +196,19 @@ def tune(settings: TuneSettings, parts: Parts, folder: Path, judge: Judge) -> It
         state.step += 1
         if state.step % settings.every and state.step != settings.steps:
             continue
-        gain = judge.gain(state.average)
+        gain = round(judge.gain(state.average), 4)
         best = max([0.0, *(record.best for record in past)])
-        if gain > best + _LEAST_GAIN:
+        if gain > best:
             best = gain
             save(state, training, folder, BEST)
         waited = past[-settings.patience :]
-        stopped = len(waited) == settings.patience and waited[0].best >= best
+        stopped = len(waited) == settings.patience and best < waited[0].best + _LEAST_GAIN
         record = TuneRecord(
             state.step,
             settings.steps,
             round(float(np.mean(losses)), 4),
-            round(gain, 4),
-            round(best, 4),
+            gain,
+            best,
             round(time.monotonic() - begun, 1),
             stopped,
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_superres.training.simulate import Pair
 
 _JUDGE_STREAM = 5
-_MOST = 16
+_MOST = 12
 _PICTURES = 3
 
 
@@ -61,7 +61,7 @@ class Judge:
     Parameters
     ----------
     pieces : sequence of Piece
-        At most 16 of them are used, at even distances.
+        At most 12 of them are used, at even distances.
     degrading : Degrading
         Middle blur, middle camera.
     scale : int

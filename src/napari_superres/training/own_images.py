@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 _APART = 0.15
 # Source pixels: narrower parts hold too little to learn from, or to judge by.
 _LEAST_TRAINING, _LEAST_APART = 16, 4
-# Largest windows in truth pixels, and most of them: about 200 MB in all.
-_TRAINING_EDGE, _APART_EDGE, _MOST = 768, 384, 64
+# Largest windows in truth pixels, and most planes: about 200 MB in all.
+_TRAINING_EDGE, _APART_EDGE, _MOST = 768, 256, 64
+# Windows that are wanted for a judgement, and how narrow they may be in truth pixels.
+_EXAMS, _NARROW = 12, 96
 # More photons than this are as good as no noise.
 MOST_PHOTONS = 1e5
 
@@ -211,27 +213,18 @@ def _check(image: Image, scale: int) -> None:
 def _gather_channel(
     parts: Parts, image: Image, index: int, scale: int, context: int, most: int
 ) -> None:
-    axis = "x" if image.size("x") >= image.size("y") else "y"
-    cells = {a: image.size(a) // scale for a in "yx"}
-    apart = max(_LEAST_APART, round(_APART * cells[axis]))
-    borders = [0, cells[axis] - 2 * apart, cells[axis] - apart, cells[axis]]
+    planes = planes_of(image, index, most)
+    cells = (image.size("y") // scale, image.size("x") // scale)
     raw: list[list[tuple[np.ndarray, tuple[slice, slice]]]] = [[], [], []]
-    for number, plane in enumerate(planes_of(image, index, most)):
-        for kind, (begin, end) in enumerate(itertools.pairwise(borders)):
-            lead = 0 if kind == 0 else context
-            edge = _TRAINING_EDGE if kind == 0 else _APART_EDGE
-            spans = {
-                a: _span(begin, end, edge // scale, number)
-                if a == axis
-                else _span(0, cells[a], edge // scale, number)
-                for a in "yx"
-            }
-            first = max(0, spans[axis][0] - lead)
-            judged = {a: slice(0, (spans[a][1] - spans[a][0]) * scale) for a in "yx"}
-            judged[axis] = slice((spans[axis][0] - first) * scale, (spans[axis][1] - first) * scale)
-            spans[axis] = (first, spans[axis][1])
-            y, x = (slice(spans[a][0] * scale, spans[a][1] * scale) for a in "yx")
-            raw[kind].append((read_window(plane, y, x), (judged["y"], judged["x"])))
+    for number, plane in enumerate(planes):
+        for kind, spans in _windows(cells, scale, len(planes), number):
+            around = 0 if kind == 0 else context
+            whole, inner = [], []
+            for (begin, end), length in zip(spans, cells, strict=True):
+                first, last = max(0, begin - around), min(length, end + around)
+                whole.append(slice(first * scale, last * scale))
+                inner.append(slice((begin - first) * scale, (end - first) * scale))
+            raw[kind].append((read_window(plane, whole[0], whole[1]), (inner[0], inner[1])))
     windows = [values for values, _ in raw[0]]
     low, high = np.percentile(np.concatenate([w.ravel() for w in windows]), PERCENTILES)
     channel = image.channels[index].name if "c" in image.axes else ""
@@ -258,6 +251,27 @@ def _gather_channel(
                 chosen.append(Piece(name, light, inner, camera))
 
 
+def _windows(
+    cells: tuple[int, int], scale: int, planes: int, number: int
+) -> Iterator[tuple[int, tuple[tuple[int, int], tuple[int, int]]]]:
+    """Yield windows of a plane, in source pixels: part (0, 1, 2) and spans along y and x.
+
+    Few planes are cut into several windows each, so that there is something to compare.
+    """
+    along = 1 if cells[1] >= cells[0] else 0
+    length, across = cells[along], cells[1 - along]
+    apart = max(_LEAST_APART, round(_APART * length))
+    borders = [0, length - 2 * apart, length - apart, length]
+    for kind, (begin, end) in enumerate(itertools.pairwise(borders)):
+        edge = (_APART_EDGE if kind else _TRAINING_EDGE) // scale
+        wanted = -(-_EXAMS // planes) if kind else -(-across // edge)
+        count = max(1, min(wanted, across * scale // _NARROW))
+        for part in range(count):
+            stretch = _span(across * part // count, across * (part + 1) // count, edge, number)
+            spans = (stretch, _span(begin, end, edge, number * count + part))
+            yield kind, spans if along == 1 else spans[::-1]
+
+
 def _span(begin: int, end: int, longest: int, number: int) -> tuple[int, int]:
     """Return a part of a stretch no longer than wanted, at another place for each number."""
     room = end - begin - longest
@@ -265,9 +279,3 @@ def _span(begin: int, end: int, longest: int, number: int) -> tuple[int, int]:
         return begin, end
     first = begin + int((0.5 + 0.7548776662466927 * number) % 1 * (room + 1))
     return first, first + longest
-
-
-def pieces_by_name(pieces: Sequence[Piece]) -> Iterator[tuple[str, Piece]]:
-    """Yield pieces with names that differ."""
-    for number, piece in enumerate(pieces):
-        yield f"{piece.name} #{number}", piece

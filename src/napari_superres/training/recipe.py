@@ -126,7 +126,7 @@ def make_weights(
             if network is not None and step > seen:
                 seen = step
                 score = _score(network, pairs, bicubic)
-                if score > max(scores.values(), default=-np.inf) + _LEAST_GAIN:
+                if score > max(scores.values(), default=-np.inf):
                     _keep_best(folder)
                 scores[step] = score
                 _write_score(folder, step, score)
