@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 import pytest
+import xarray
+import zarr
 
 pytest.importorskip("napari")
 
@@ -14,6 +17,7 @@ from tests.plugin.conftest import canvas, settle, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -63,6 +67,86 @@ def test_nearest_looks_the_same_as_its_source(viewer: Any) -> None:
         # On slanted borders, rounding decides about a screen pixel whose middle is on the border.
         slanted = name not in ("a picture", "in micrometres")
         assert different <= (2e-3 if slanted else 0), name
+
+
+def sources(pixels: np.ndarray, folder: Path) -> dict[str, Any]:
+    """Return the same plane as readers of all kinds hand it to napari."""
+    stored = zarr.create_array(folder / "a.zarr", data=pixels, chunks=(8, 16))
+    return {
+        "dask": da.from_array(pixels, chunks=(10, 13)),
+        "zarr": stored,
+        "xarray": xarray.DataArray(pixels, dims=("row", "column")),
+        "multiscale": [pixels, pixels[::2, ::2]],
+        "multiscale dask": [da.from_array(pixels, chunks=8), da.from_array(pixels[::2, ::2])],
+    }
+
+
+def test_layers_of_any_reader_are_covered_exactly(viewer: Any, tmp_path: Path) -> None:
+    """CZI, ND2 and LIF arrive as dask, Zarr or xarray arrays, with or without a pyramid."""
+    pixels = np.random.default_rng(3).integers(0, 255, (20, 34), dtype=np.uint8)
+    place = {"scale": (0.5, 0.25), "units": ("um", "um"), "translate": (3, 4), "rotate": 15}
+    look = {"contrast_limits": (0, 255), "colormap": "viridis"}
+    expected = None
+    for name, data in sources(pixels, tmp_path).items():
+        viewer.layers.clear()
+        several = isinstance(data, list)
+        source = viewer.add_image(data, multiscale=several, axis_labels=("y", "x"), **look, **place)
+        viewer.reset_view()
+        finer = viewer.add_layer(upscale_layer(source, "nearest", scale=4))
+        assert finer.axis_labels == ("y", "x"), name
+        source.visible = False
+        until(lambda layer=finer: layer.data_level == 0 and layer.data[0].waiting == 0)
+        settle(0.2)
+        shown = canvas(viewer)
+        expected = shown if expected is None else expected
+        assert expected.std() > 30
+        assert np.array_equal(shown, expected), name
+
+
+def test_each_plane_of_a_turned_stack_lies_over_its_own(viewer: Any) -> None:
+    """Also in physical units, and where y and x are not the last axes."""
+    rng = np.random.default_rng(6)
+    stacks = {
+        "zyx": (rng.integers(0, 255, (3, 21, 34), dtype=np.uint8), (2.0, 0.5, 0.5), (0, 1, 2)),
+        "yzx": (rng.integers(0, 255, (21, 3, 34), dtype=np.uint8), (0.5, 2.0, 0.5), (1, 0, 2)),
+    }
+    for axes, (stack, scale, order) in stacks.items():
+        viewer.layers.clear()
+        source = viewer.add_image(
+            stack,
+            axis_labels=tuple(axes),
+            scale=scale,
+            units=("um",) * 3,
+            translate=(5, 6, 7),
+            contrast_limits=(0, 255),
+        )
+        viewer.dims.order = order
+        # Both from the beginning: the controls of another layer would make the canvas narrower.
+        finer = viewer.add_layer(upscale_layer(source, "nearest", scale=3))
+        viewer.reset_view()
+        for plane in (0, 2):
+            viewer.dims.set_current_step(axes.index("z"), plane)
+            finer.visible, source.visible = False, True
+            before = canvas(viewer)
+            assert before.std() > 30
+            finer.visible, source.visible = True, False
+            until(lambda layer=finer: layer.data_level == 0 and layer.data[0].waiting == 0)
+            settle(0.2)
+            assert np.array_equal(before, canvas(viewer)), (axes, plane)
+    viewer.dims.order = (0, 1, 2)
+
+
+def test_labels_lie_over_their_source(viewer: Any) -> None:
+    """A mask half a pixel aside counts the wrong pixels."""
+    masks = np.kron(np.arange(1, 21).reshape(4, 5), np.ones((5, 6), int))
+    source = viewer.add_labels(masks, scale=(0.5, 1.5), rotate=90, opacity=1)
+    viewer.reset_view()
+    before = canvas(viewer)
+    viewer.add_layer(upscale_layer(source, "nearest", scale=4))
+    source.visible = False
+    settle(0.3)
+    assert before.std() > 30
+    assert np.array_equal(before, canvas(viewer))
 
 
 def test_a_result_half_a_pixel_aside_would_be_noticed(viewer: Any) -> None:
