@@ -105,7 +105,6 @@ def test_the_tutorial_in_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names["corner"].shape == (256, 256)
 
 
-@pytest.mark.slow
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     """A warning is a dead link, a page that nobody finds or a docstring that cannot be read."""
     pytest.importorskip("mkdocs")
