@@ -23,6 +23,10 @@ def value_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     return -np.inf, np.inf
 
 
+_STRIP = 2**16
+"""Pixels that are converted at a time, if a row is not longer."""
+
+
 def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """Return values as pixels of a type: rounded half to even for integers, clipped to its range.
 
@@ -45,6 +49,14 @@ def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     if values.dtype.kind in "iu":
         own, new = np.iinfo(values.dtype), np.iinfo(dtype)
         return np.clip(values, max(own.min, new.min), min(own.max, new.max)).astype(dtype)
+    if values.ndim >= 2 and values.size > _STRIP:
+        # Strip by strip, so that what lies between stays in the processor's cache.
+        out = np.empty(values.shape, dtype)
+        rows = max(1, _STRIP * values.shape[-2] // values.size)
+        for start in range(0, values.shape[-2], rows):
+            strip = (..., slice(start, start + rows), slice(None))
+            out[strip] = to_dtype(values[strip], dtype)
+        return out
     low, high = value_range(dtype)
     # float32 cannot hold the largest 32-bit integer, and a cast beyond the range is undefined.
     rounded = np.rint(values, dtype=np.float64 if dtype.itemsize >= 4 else values.dtype)
