@@ -13,12 +13,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import dask
 import numpy as np
 import psutil
 import pytest
 
 from napari_superres.errors import OutputError
 from napari_superres.job import run, write
+from napari_superres.job.workers import COME_BACK
 from tests.job.conftest import part_of, stack, tree
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ def kill_workers(folder: Path, reference: dict[str, str], kills: int, seed: int)
     dice = np.random.default_rng(seed)
     done = 0
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": COME_BACK}),
         distributed.LocalCluster(
             2, threads_per_worker=1, dashboard_address=None, memory_limit=None
         ) as cluster,
@@ -144,12 +147,9 @@ def kill_workers(folder: Path, reference: dict[str, str], kills: int, seed: int)
             assert tree(path) == reference
 
 
-def test_two_killed_workers(
-    tmp_path: Path, reference: dict[str, str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_two_killed_workers(tmp_path: Path, reference: dict[str, str]) -> None:
     """A worker that dies takes its block along; another one computes it again."""
-    small = dict(reference)
-    kill_workers(tmp_path, small, kills=2, seed=0)
+    kill_workers(tmp_path, reference, kills=2, seed=0)
 
 
 @pytest.mark.slow

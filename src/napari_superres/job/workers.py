@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import dask
+
 from napari_superres.errors import MissingDependencyError, SettingError
 from napari_superres.job.pool import THREADS_ON_GPU
 from napari_superres.resources import check_memory
@@ -36,6 +38,9 @@ QUEUES = {
 
 PATIENCE = 30.0
 """Seconds in which a scheduler must answer."""
+
+COME_BACK = "1 hour"
+"""How long a worker of this machine may take to start anew."""
 
 HERE = "127.0.0.1"
 
@@ -204,15 +209,17 @@ def _on_this_machine(plan: Plan, devices: Sequence[str], threads: int) -> Iterat
         for number, device in enumerate(devices)
     }
     scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False, "host": HERE}}
-    with distributed.SpecCluster(workers=workers, scheduler=scheduler) as cluster:
+    # A worker that died comes back, and a busy disk may need longer for that than dask waits.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": COME_BACK}),
+        distributed.SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+    ):
         yield cluster
 
 
 @contextmanager
 def _in_a_queue(plan: Plan, queue: str, count: int, threads: int) -> Iterator[Any]:
     """Submit jobs to a queue, whose own settings come from dask-jobqueue's configuration."""
-    import dask
-
     jobqueue = _imported("dask_jobqueue")
     known = dask.config.get(f"jobqueue.{queue}", {})
     options: dict[str, Any] = {"scheduler_options": {"dashboard": False}}
