@@ -19,7 +19,8 @@ class Server:
     """What the tests see of the server.
 
     `mood` gets a path and how often it was asked for before, and says how to answer: a status,
-    "hang", "reset" (no answer at all) or "cut" (half of one).
+    "hang", "reset" (no answer at all), "cut" (half of one), "short" or "long" (one that announces
+    fewer or more bytes than it is, and ends).
 
     Parameters
     ----------
@@ -33,6 +34,7 @@ class Server:
         self.mood: Callable[[str, int], int | str] = lambda path, before: 200
         self.patience = 1.0
         self.url = ""
+        self.etag = '"1"'
 
 
 @contextmanager
@@ -69,7 +71,11 @@ def serving(folder: Path) -> Iterator[Server]:
             stop = min(size, int(last) + 1) if first and last else size
             part = data[start:stop]
             status = 206 if "Range" in self.headers else 200
-            self._answer(status, part, len(part), f"bytes {start}-{stop - 1}/{size}", mood == "cut")
+            announced = len(part) + {"short": -5, "long": 5}.get(str(mood), 0)
+            cut = mood in ("cut", "short", "long")
+            body = part[: len(part) // 2] if mood == "cut" else part
+            span = f"bytes {start}-{stop - 1}/{size}"
+            self._answer(status, body, max(0, announced), span, cut)
 
         do_HEAD = do_GET  # noqa: N815
 
@@ -78,13 +84,13 @@ def serving(folder: Path) -> Iterator[Server]:
         ) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(length))
-            self.send_header("ETag", '"1"')
+            self.send_header("ETag", state.etag)
             self.send_header("Last-Modified", "Mon, 02 Nov 2026 10:00:00 GMT")
             if status == 206:
                 self.send_header("Content-Range", span)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(body[: length // 2] if cut else body)
+                self.wfile.write(body)
             self.close_connection = cut or self.close_connection
 
         def log_message(self, format: str, *args: object) -> None:
