@@ -74,7 +74,7 @@ def write(
     ):
         if progress is not None:
             progress(step)
-    return destination(path).path if is_url(path) else Path(path)
+    return destination(path).path if is_url(path) else Path(path).expanduser()
 
 
 def run(
