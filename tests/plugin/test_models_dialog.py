@@ -128,7 +128,7 @@ def test_download_shows_progress_is_cancelled_and_goes_on(
     dialog.choose("realesrgan-x4plus")
     assert dialog.download.text() == "Download 3 MB"
     click(qtbot, dialog.download)
-    until(lambda: dialog.progress.line.text().startswith("MB 1/3"))
+    until(lambda: dialog.progress.line.text().startswith("1/3 MB"), 15)
     assert "RealESRGAN_x4plus.pth" in dialog.progress.line.text()
     assert not dialog.download.isEnabled()
     click(qtbot, dialog.progress.cancel)

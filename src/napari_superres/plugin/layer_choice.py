@@ -197,7 +197,8 @@ def _in(layer: Any, layers: Any) -> bool:
 
 def _origin(layer: Any) -> Any:
     """Return the file or sample that a layer was opened from, which its other channels share."""
-    return layer.source.path or layer.source.sample
+    note = layer.metadata.get("superres_source", {}).get("source", {})
+    return layer.source.path or layer.source.sample or note.get("path")
 
 
 def _is_source(layer: Any) -> bool:

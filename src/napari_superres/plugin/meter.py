@@ -87,10 +87,12 @@ class Meter:
         done = self.done
         if self.step or not done:
             return _joined(self.step or "loading the model", self.where)
-        parts = [f"{self.unit} {int(done)}/{self.total}"]
+        things = self.unit in ("tile", "block")
+        count = f"{int(done)}/{self.total}"
+        parts = [f"{self.unit} {count}" if things else f"{count} {self.unit}"]
         speed = self.speed
         if speed:
-            units = f"{self.unit}s" if self.unit in ("tile", "block") else self.unit
+            units = f"{self.unit}s" if things else self.unit
             parts.append(f"{speed:.2g} {units}/s" if speed < 10 else f"{speed:.0f} {units}/s")
             parts.append(f"{duration((self.total - done) / speed)} left")
         return _joined(*parts, self.where)

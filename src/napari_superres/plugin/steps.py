@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 from napari_superres.errors import ResourceError
-from napari_superres.plan import human_bytes
 from napari_superres.planning import make_plan
 from napari_superres.plugin.compute import filled
 from napari_superres.plugin.progressive import for_viewing
 from napari_superres.plugin.tile_queue import threads_for
 from napari_superres.progress import tick
+from napari_superres.resources import human_bytes
 from napari_superres.upscaled_array import UpscaledArray
 from napari_superres.upscaling import plan_for, planned
 
@@ -208,7 +208,7 @@ def fetch(spec: ModelSpec, meter: Meter) -> Generator[object, None, ModelSpec]:
     def listen(name: str, done: int, total: int) -> None:
         meter.step, meter.where, meter.total = "", name, round(total / 1e6)
         meter.note(done / 1e6)
-        tick(done, total)
+        tick(0, 1)  # only for a stop: the meter has counted
 
     download(spec, listen)
     return spec
