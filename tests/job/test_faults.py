@@ -136,7 +136,7 @@ def test_a_source_that_changes_meanwhile_is_refused(
     while next(steps).done < 1:
         pass
     change(path)
-    with pytest.raises(UnreadableError):
+    with pytest.raises(sr.SuperresError, match="changed"):
         list(steps)
     assert not target.exists()
     assert part_of(target).exists()
