@@ -272,10 +272,11 @@ class TestRefusals:
         with pytest.raises(OutputError, match="no folder"):
             run(stack(), tmp_path / "missing" / "a.ome.zarr")
 
-    def test_a_url(self) -> None:
-        """A folder called s3: would be made instead."""
-        with pytest.raises(OutputError, match="not on this computer"):
-            run(stack(), "s3://bucket/a.ome.zarr")
+    def test_an_address_that_takes_no_files(self) -> None:
+        """A folder called https: would be made instead."""
+        for url in ("https://example.org/a.ome.zarr", "s3://bucket/a.ome.tif"):
+            with pytest.raises(SettingError, match="local folder"):
+                run(stack(), url)
 
     def test_a_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
         """Hours of computing must not end in 'permission denied'."""
