@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -256,6 +257,7 @@ def devices() -> list[str]:
     return found
 
 
+@functools.cache  # the search starts other programs
 def _may_have_gpu() -> bool:
     """Return whether it is worth the seconds that importing torch takes to look for a GPU."""
     if sys.platform == "darwin":
@@ -293,6 +295,7 @@ def _installed(engine: str) -> bool:
     return engine == "numpy" or importlib.util.find_spec(engine) is not None
 
 
+@functools.cache
 def _version(engine: str) -> str:
     return importlib.metadata.version(engine)
 
