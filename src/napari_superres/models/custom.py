@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_superres.errors import WeightsError
-from napari_superres.models.cache import SUFFIXES, fingerprint, models_folder
-from napari_superres.models.catalog import ModelSpec, WeightFile
+from napari_superres.models.cache import SUFFIXES, models_folder
 from napari_superres.models.checkpoints import read_metadata, read_tensors
+from napari_superres.models.file_row import file_row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_superres.models.catalog import ModelSpec, WeightFile
     from napari_superres.models.families.realesrgan.architecture import Architecture
 
 REACH = 96
@@ -85,21 +86,17 @@ def _microscopy_row(path: Path, name: str) -> ModelSpec:
     from napari_superres.models.families.microscopy.tensors import read_trained
 
     trained = read_trained(path)
-    record = fingerprint(path)
     kind = "microscopy" if trained.kind == "network" else "linear"
     parameters = sum(tensor.size for tensor in trained.tensors.values())
     network = kind == "microscopy"
     card = trained.card or {}
-    return ModelSpec(
-        name=name,
+    told = {"domain": "data", "licence": "licence", "citation": "citation"}
+    return file_row(
+        path,
+        name,
         family="microscopy",
         scale=trained.scale,
         title=f"{path.stem}: our {kind} model, trained again, x{trained.scale}",
-        domain=str(card.get("data") or "not known: the file does not say"),
-        licence=str(card.get("licence") or "not known: see where the file comes from"),
-        citation=str(card.get("citation") or "Cite the authors of the weights."),
-        proven="layout only",
-        weights=(WeightFile(path.name, record.sha256, record.size),),
         noise_input=network,
         denoise="auto" if network else None,
         consistency="local" if network else "pixel",
@@ -109,23 +106,19 @@ def _microscopy_row(path: Path, name: str) -> ModelSpec:
         workspace=1_200,
         parameters=parameters,
         flop=2.0 * parameters,
+        **{field: str(card[key]) for field, key in told.items() if card.get(key)},
     )
 
 
 def _realesrgan_row(path: Path, name: str, architecture: Architecture) -> ModelSpec:
-    record = fingerprint(path)
     fold, rrdb = architecture.unshuffle, architecture.kind == "rrdb"
     network = "RRDBNet" if rrdb else "SRVGGNetCompact"
-    return ModelSpec(
-        name=name,
+    return file_row(
+        path,
+        name,
         family="realesrgan",
         scale=architecture.scale,
         title=f"{path.stem}: {network}, {architecture.blocks} blocks, x{architecture.scale}",
-        domain="not known: the file does not say",
-        licence="not known: see where the file comes from",
-        citation="Cite the authors of the weights.",
-        proven="layout only",
-        weights=(WeightFile(path.name, record.sha256, record.size),),
         samples=architecture.samples,
         needs_limits=True,
         consistency="local",

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.errors import MissingDependencyError, SettingError, WeightsError
-from napari_superres.models.cache import fingerprint
-from napari_superres.models.catalog import ModelSpec, WeightFile
 from napari_superres.models.checkpoints import read_tensors
+from napari_superres.models.file_row import file_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from napari_superres.models.catalog import ModelSpec
     from napari_superres.models.engine import Address, Halo, Setting
 
 ENGINES = ("torch",)
@@ -49,18 +49,13 @@ def row(path: Path, name: str, because: WeightsError) -> ModelSpec:
         If spandrel is not installed or does not import.
     """
     network = _recognise(path, because)
-    record = fingerprint(path)
     architecture, needs = network.architecture.name, network.size_requirements
-    return ModelSpec(
-        name=name,
+    return file_row(
+        path,
+        name,
         family="community",
         scale=network.scale,
         title=f"{path.stem}: {architecture}, x{network.scale}",
-        domain="not known: the file does not say",
-        licence="not known: see where the file comes from",
-        citation="Cite the authors of the weights.",
-        proven="layout only",
-        weights=(WeightFile(path.name, record.sha256, record.size),),
         samples=network.input_channels,
         needs_limits=True,
         consistency="local",
