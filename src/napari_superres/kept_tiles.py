@@ -1,26 +1,38 @@
-"""Tiles that were expensive to compute, kept in memory for a while.
+"""Tiles that were expensive to compute, kept for a while.
 
 Restoring a plane takes minutes; a viewer asks for it piece by piece, its result and its spread are
 written by two jobs, and parts of a very large plane are needed by all blocks that they touch. So
-what was computed last is kept, and nobody computes what somebody else is just computing.
+what was computed last is kept in memory, what took minutes moves to a scratch folder when memory is
+full, and nobody computes what somebody else is just computing.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import shutil
+import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from napari_superres.progress import breathe
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    import numpy as np
+_log = logging.getLogger(__name__)
 
 LIMIT = 2**30
-"""Bytes that are kept; the tile that was kept last may alone be larger."""
+"""Bytes that are kept in memory; the tile that was kept last may alone be larger."""
+
+ROOM = 2**36
+"""Bytes that are kept in the scratch folder, and at most half of what is free there."""
 
 LOOK_SECONDS = 0.25
 """How often somebody who waits for another's tile looks whether to stop."""
@@ -32,18 +44,27 @@ class KeptTiles:
     Parameters
     ----------
     limit : int
-        Bytes that are kept.
+        Bytes that are kept in memory.
+    room : int
+        Bytes that are kept in the scratch folder, which lies where the system keeps temporary files
+        and goes when the program ends.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, room: int = ROOM) -> None:
         self.limit = limit
+        self.room = room
         self._tiles: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._files: OrderedDict[Hashable, Path] = OrderedDict()
+        self._costly: set[Hashable] = set()
+        self._folder: Path | None = None
+        self._cleaning: weakref.finalize[..., KeptTiles] | None = None
+        self._names = itertools.count()
         self._claimed: set[Hashable] = set()
         self._changed = threading.Condition()
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are kept now."""
+        """Bytes that are kept in memory now."""
         with self._changed:
             return sum(values.nbytes for values in self._tiles.values())
 
@@ -73,23 +94,70 @@ class KeptTiles:
     def get(self, key: Hashable) -> np.ndarray | None:
         """Return what is kept of a tile, or None."""
         with self._changed:
-            if key in self._tiles:
-                self._tiles.move_to_end(key)
+            for kept in (self._tiles, self._files):
+                if key in kept:
+                    kept.move_to_end(key)
+            if key in self._files:
+                return np.asarray(np.load(self._files[key]))
             return self._tiles.get(key)
 
-    def keep(self, key: Hashable, values: np.ndarray) -> None:
-        """Keep a tile, and drop those not used for longest if it is too much."""
+    def keep(self, key: Hashable, values: np.ndarray, *, costly: bool = False) -> None:
+        """Keep a tile, and let go of those not used for longest if it is too much.
+
+        Parameters
+        ----------
+        key : hashable
+        values : np.ndarray
+            Not to be changed any more.
+        costly : bool
+            Whether it took so long that it is worth room on the disk.
+        """
         values.setflags(write=False)
         with self._changed:
             self._tiles[key] = values
+            if costly:
+                self._costly.add(key)
             total = sum(kept.nbytes for kept in self._tiles.values())
             while total > self.limit and len(self._tiles) > 1:
-                total -= self._tiles.popitem(last=False)[1].nbytes
+                oldest, kept = self._tiles.popitem(last=False)
+                total -= kept.nbytes
+                if oldest in self._costly:
+                    self._costly.remove(oldest)
+                    self._move_out(oldest, kept)
 
     def forget(self) -> None:
-        """Drop all tiles, so that their memory can be used for something else."""
+        """Drop all tiles, so that their room can be used for something else."""
         with self._changed:
             self._tiles.clear()
+            self._costly.clear()
+            self._files.clear()
+            if self._cleaning is not None:
+                self._cleaning()
+            self._folder = self._cleaning = None
+
+    def _scratch(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="superres-"))
+            self._cleaning = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
+
+    def _move_out(self, key: Hashable, values: np.ndarray) -> None:
+        """Write a tile to the scratch folder; where there is no room it is computed again."""
+        try:
+            folder = self._scratch()
+            sizes = {key: path.stat().st_size for key, path in self._files.items()}
+            used = sum(sizes.values())
+            most = min(self.room, (used + shutil.disk_usage(folder).free) // 2)
+            while self._files and used + values.nbytes > most:
+                oldest, path = self._files.popitem(last=False)
+                path.unlink()
+                used -= sizes[oldest]
+            if values.nbytes <= most:
+                path = folder / f"{next(self._names)}.npy"
+                np.save(path, values)
+                self._files[key] = path
+        except OSError as error:
+            _log.warning("A restored part cannot be kept on the disk (%s).", error)
 
 
 KEPT = KeptTiles()

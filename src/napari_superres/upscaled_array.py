@@ -139,7 +139,8 @@ class UpscaledArray:
         self, index: tuple[int, ...], window: list[slice], *, as_float: bool = True
     ) -> np.ndarray:
         """Return source pixels as (samples, y, x)."""
-        part = self.source[(*index, *window)].compute(scheduler=get_sync)
+        # Without callbacks: napari has one that keeps all that is read, gigabytes of it.
+        part = self.source[(*index, *window)].compute(scheduler=get_sync, callbacks=[])
         part = np.moveaxis(part, -1, 0) if self.plan.rgb else part[None]
         if as_float:
             self._check_exact(part)
@@ -182,7 +183,7 @@ class UpscaledArray:
                 fine = work([tile for _, tile in missing]).results()
                 for (key, _), values in zip(missing, fine, strict=True):
                     found[key] = values
-                    KEPT.keep(key, values)
+                    KEPT.keep(key, values, costly=plan.spec.unit == "plane")
         return [found[key][int(self.part == "spread")] for key in keys]
 
     def _add(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_superres.job.progress import Progress
 
 
-def run_together(runs: Sequence[Generator[Progress, None, None]]) -> Iterator[Progress]:
+def run_together(runs: Sequence[Iterator[Progress]]) -> Iterator[Progress]:
     """Iterate several jobs in turns, and yield their progress as that of one.
 
     A result and its spread come from the same samples, which are kept in memory for a while: two
@@ -25,7 +25,7 @@ def run_together(runs: Sequence[Generator[Progress, None, None]]) -> Iterator[Pr
     """
     with ExitStack() as stack:
         for steps in runs:
-            stack.enter_context(closing(steps))
+            stack.callback(cast("Generator[Progress, None, None]", steps).close)
         latest: dict[int, Progress] = {}
         left = dict(enumerate(runs))
         while left:
