@@ -133,7 +133,9 @@ def compare(
         record["seconds"] = time.perf_counter() - began
         record |= figures(pair, result, full=True)
         if bound:
-            record["covered"] = float((np.abs(result - pair.truth) <= bound[0]).mean())
+            ratio = np.abs(result - pair.truth) / np.maximum(bound[0], 1e-9)
+            record["covered"] = float((ratio <= 1).mean())
+            record["needed"] = float(np.quantile(ratio, 0.9))
         records.append(record)
     return records
 

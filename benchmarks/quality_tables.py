@@ -212,7 +212,14 @@ def coverage_table(records: Records) -> str:
             + [f"{100 * np.mean(every):.0f} %"]
         )
         header = ["within the 90 % bound", *cases, "all"]
-    return _table(header, lines) if lines else ""
+    if not lines:
+        return ""
+    needed = [one for one in own if "needed" in one]
+    if needed:  # what the bound would have to be multiplied by
+        factors = [_figure(rows, "needed", 2, np.median) for rows in _by(needed, "case").values()]
+        lines.append(["times its width for 90 % (median image)", *factors])
+        lines[-1].append(_figure(needed, "needed", 2, np.median))
+    return _table(header, lines)
 
 
 def _kind(image: str) -> str:

@@ -78,7 +78,7 @@ def light(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Light:
     return Light(
         slope=slope if span else float("nan"),
         intercept=intercept,
-        r2=slope * back,  # the square of the correlation
+        r2=slope * back if span else float("nan"),  # the square of the correlation
         flux_error=float(blocks.mean()) / span if span else float("nan"),
         residual=residual / span if span else float("nan"),
     )
