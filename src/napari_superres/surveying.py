@@ -154,6 +154,6 @@ def read_window(image: Image, window: dict[str, slice], channel: int) -> np.ndar
     index = {**window, "c": slice(channel, channel + 1), "s": slice(0, 3)}
     part = image.data[tuple(index[a] for a in image.axes)]
     # The function itself: by its name, dask would first import all of distributed.
-    values = np.asarray(part.compute(scheduler=get_sync), dtype=np.float64)
+    values = np.asarray(part.compute(scheduler=get_sync, callbacks=[]), dtype=np.float64)
     values = np.moveaxis(values, (image.axes.index("y"), image.axes.index("x")), (-2, -1))
     return values.reshape(-1, *values.shape[-2:])

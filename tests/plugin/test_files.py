@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ pytest.importorskip("napari")
 import napari_superres as sr
 from napari_superres.errors import AxesError, InputError
 from napari_superres.plugin import upscale_layer
+from napari_superres.plugin.layer_tuples import image_to_layer_data
 from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.writer import write_image
 
@@ -94,6 +96,19 @@ def test_an_on_demand_layer_is_saved_at_its_full_resolution(
     np.testing.assert_allclose(
         layer.data_to_world(corner)[-2:], source.data_to_world((0, -0.5, -0.5))[-2:]
     )
+
+
+def test_napari_keeps_what_it_has_shown_of_servers_alone(viewer: Any, tmp_path: Path) -> None:
+    """A quarter of the memory, for what a disk gives again in milliseconds."""
+    layer = add_cells(viewer)[0]
+    path = str(tmp_path / "cells.ome.zarr")
+    write_image(path, [layer.as_layer_data_tuple()])
+    image = sr.read(path)
+    ((_, kwargs, _),) = image_to_layer_data(image)
+    assert kwargs["cache"] is False
+    far = replace(image, source={"path": "https://example.org/cells.ome.zarr"})
+    ((_, kwargs, _),) = image_to_layer_data(far)
+    assert kwargs["cache"] is True
 
 
 def test_nothing_is_overwritten(viewer: Any, tmp_path: Path) -> None:

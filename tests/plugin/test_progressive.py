@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import pytest
+from dask.callbacks import Callback
 
 from napari_superres.errors import ResourceError, WeightsError
 from napari_superres.image import Image
@@ -101,6 +102,17 @@ def test_pictures_and_other_orders_of_axes_work_the_same(queue: TileQueue) -> No
         np.asarray(level[key])
         until(lambda level=level: level.waiting == 0)
         assert np.array_equal(np.asarray(level[key]), level.image.data[key].compute())
+
+
+def test_caches_of_dask_see_nothing_of_what_is_read(queue: TileQueue) -> None:
+    """Napari's keeps up to a quarter of the memory: a walk through a large image filled it."""
+    seen: list[Any] = []
+    with Callback(posttask=lambda key, *_: seen.append(key)):
+        level = level_of(source(), queue)
+        np.asarray(level[SCREEN][1])
+        until(lambda: level.waiting == 0)
+    assert level.ready
+    assert seen == []
 
 
 def test_what_the_view_has_left_is_not_computed(queue: TileQueue, engine: Engine) -> None:

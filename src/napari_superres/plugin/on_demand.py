@@ -9,6 +9,7 @@ from napari.layers import Labels as LabelsLayer
 from qtpy.QtWidgets import QApplication
 
 from napari_superres.plugin.layer_history import history_metadata
+from napari_superres.plugin.layer_tuples import is_far
 from napari_superres.plugin.layers import layer_kwargs, layer_to_image
 from napari_superres.plugin.progressive import ProgressiveLevel
 from napari_superres.plugin.refresh import Refresher
@@ -85,7 +86,7 @@ def on_demand_layer(layer: Any, image: Image, plan: Plan) -> Any:
         },
     }
     kind = ImageLayer if isinstance(layer, ImageLayer) else LabelsLayer
-    result = kind(data, multiscale=True, **kwargs)
+    result = kind(data, multiscale=True, cache=is_far(image), **kwargs)
     if isinstance(result, ImageLayer):
         result.contrast_limits_range = layer.contrast_limits_range
     if live:

@@ -233,13 +233,13 @@ def _pair(look: Look, meter: Meter) -> Generator[object, None, tuple[Image, Imag
     yield None
     origin = origin_of(look.layer) or _from_file(look)
     source = origin.source.cropped(look.coarse(origin))
-    below = source.data.compute(scheduler=get_sync)
+    below = source.data.compute(scheduler=get_sync, callbacks=[])
     finest = look.layer.data[0] if look.layer.multiscale else None
     if isinstance(finest, ProgressiveLevel):
         assert origin.plan is not None
         pixels = yield from _computed(origin.source, origin.plan, look.fine(), meter, "result")
     else:
-        pixels = look.image.data[look.fine()].compute(scheduler=get_sync)
+        pixels = look.image.data[look.fine()].compute(scheduler=get_sync, callbacks=[])
     return (
         replace(look.image.cropped(look.fine()), data=da.from_array(pixels), plan=None),
         replace(source, data=da.from_array(below)),
