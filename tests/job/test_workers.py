@@ -125,3 +125,19 @@ def test_a_scheduler_that_does_not_answer(
     arguments = ["--scheduler", "tcp://127.0.0.1:9"]
     assert _run(["upscale", str(volume), "-m", "lanczos", "-q", *arguments]) == 2
     assert "No dask scheduler answers" in capsys.readouterr().err
+
+
+def test_a_plan_tells_what_it_needs_of_the_machine_and_refuses_what_it_has_not(
+    volume: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the weekend, not on Sunday: workers, memory and disk."""
+    words = ["plan", str(volume), "-m", "lanczos", "-s", "4"]
+    assert _run([*words, "--workers", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "3 at a time" in told
+    assert "disk        at least" in told
+    monkeypatch.setattr("napari_superres.resources.free_memory", lambda: 10**6)
+    for command in (words, ["upscale", *words[1:]]):
+        assert _run(command) == 6
+        assert "of memory" in capsys.readouterr().err
+    assert [path.name for path in volume.parent.iterdir()] == [volume.name]

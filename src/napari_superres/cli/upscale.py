@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +21,17 @@ from napari_superres.cli.options import (
     WRITING,
     with_options,
 )
-from napari_superres.errors import WeightsError
+from napari_superres.errors import ResourceError, WeightsError
 from napari_superres.formats.suffixes import split_suffix, spread_path
 from napari_superres.models.captions import parse_captions, reviewing, write_captions
 from napari_superres.models.weights import state
+from napari_superres.resources import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_superres.image import Image
+    from napari_superres.job.needs import Needs
     from napari_superres.plan import Plan
 
 SCHEMA = 1
@@ -77,7 +78,7 @@ def upscale(
     superres upscale volume.ome.zarr --device cuda:0,cuda:1
     superres upscale volume.ome.zarr --part 3/64
     """  # noqa: D301, click wants the character
-    from napari_superres.job import choose_workers, run, run_together
+    from napari_superres.job import choose_workers, needs, run, run_together
 
     wishes = consent(wishes, needed=not dry_run)
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
@@ -85,7 +86,7 @@ def upscale(
     image, result, spread, labels, notes = opened(source, wishes)
     target = output or str(default_output(source, result.plan.scale))
     if dry_run:
-        _print_plan(image, result, workers, as_json=as_json)
+        _print_plan(image, result, needs(result, target, workers), as_json=as_json)
         return
     if not quiet:
         for note in notes:
@@ -141,8 +142,12 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
 
     The time is measured on one tile, if the model's weights are on this computer.
     """
+    from napari_superres.job import choose_workers, needs
+
+    wishes["device"], _ = choose_workers(wishes["device"])
     image, result, *_ = opened(source, consent(wishes, needed=False))
-    _print_plan(image, result, workers, as_json=as_json)
+    target = str(default_output(source, result.plan.scale))
+    _print_plan(image, result, needs(result, target, workers), as_json=as_json)
 
 
 def default_output(source: str, scale: int) -> Path:
@@ -157,11 +162,17 @@ def default_output(source: str, scale: int) -> Path:
     return folder / f"{stem}_x{scale}.ome.zarr"
 
 
-def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool) -> None:
+def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> None:
+    """Print all that is known before the start; refuse at the end what will not start.
+
+    Raises
+    ------
+    ResourceError
+    """
     from napari_superres.estimate import expected_speed
 
     decisions = result.plan
-    workers = workers or os.cpu_count() or 1
+    workers = machine.workers
     seconds: float | None = None
     try:
         speed = expected_speed(image, decisions)
@@ -183,11 +194,17 @@ def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool
             "flop": decisions.flop,
             "seconds": seconds,
             "seconds_basis": note,
+            "machine": vars(machine),
             "warnings": list(image.warnings),
         }
         click.echo(json.dumps(report))
+        _refuse(machine)
         return
     click.echo(str(decisions))
+    memory, free = human_bytes(machine.memory), human_bytes(machine.free_memory)
+    click.echo(f"{'workers':<12}{workers} at a time, {memory} in all; {free} of memory are free")
+    left = "" if machine.free_disk is None else f"; {human_bytes(machine.free_disk)} are free"
+    click.echo(f"{'disk':<12}at least {human_bytes(machine.disk)}{left}")
     click.echo(f"{'time':<12}{note}")
     if state(decisions.spec) == "to accept":
         spec = decisions.spec
@@ -195,6 +212,12 @@ def _print_plan(image: Image, result: Any, workers: int | None, *, as_json: bool
         click.echo(f"{'to do':<12}Accept the licence: {how}.")
     for warning in image.warnings:
         click.echo(f"{'note':<12}{warning}")
+    _refuse(machine)
+
+
+def _refuse(machine: Needs) -> None:
+    if machine.refusal:
+        raise ResourceError(machine.refusal)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ machines, and the bytes are the same. Locally a result grows under ``OUT.part``:
 and takes its name when its metadata, written last, is complete.
 """
 
+from napari_superres.job.needs import Needs, needs
 from napari_superres.job.progress import Progress
 from napari_superres.job.running import run, write
 from napari_superres.job.status import Status, status
@@ -23,11 +24,13 @@ from napari_superres.job.verification import Verified, verify
 from napari_superres.job.workers import Workers, choose_workers
 
 __all__ = [
+    "Needs",
     "Progress",
     "Status",
     "Verified",
     "Workers",
     "choose_workers",
+    "needs",
     "run",
     "run_together",
     "status",

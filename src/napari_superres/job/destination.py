@@ -243,8 +243,7 @@ def check_space(target: Destination, nbytes: int, there: int = 0, files: int | N
     """
     if isinstance(target.path, RemotePath):
         return
-    files = files or (2 if target.kind == "tiff" else 1)
-    needed = int(nbytes * COMPRESSED * files) - there
+    needed = space_for(target, nbytes, files) - there
     free = shutil.disk_usage(target.path.parent).free
     if needed > free:
         raise ResourceError(
@@ -252,6 +251,11 @@ def check_space(target: Destination, nbytes: int, there: int = 0, files: int | N
             f"{free / 1e9:.3g} GB left.",
             "Make space, or write to another disk.",
         )
+
+
+def space_for(target: Destination, nbytes: int, files: int | None = None) -> int:
+    """Return how many bytes a result takes on the disk at least, as `check_space` counts."""
+    return int(nbytes * COMPRESSED * (files or (2 if target.kind == "tiff" else 1)))
 
 
 def explained(error: OSError, path: Place) -> SuperresError:

@@ -15,9 +15,8 @@ from napari_superres.job.destination import check_destination, check_space, dest
 from napari_superres.job.execution import Job
 from napari_superres.job.exporting import Export, is_streamable
 from napari_superres.job.folder import sweep_leftover
+from napari_superres.job.needs import fitting_workers
 from napari_superres.job.parts import parse_part
-from napari_superres.job.pool import THREADS_ON_GPU, processors
-from napari_superres.resources import SHARE, check_memory, free_memory
 
 if TYPE_CHECKING:
     import os
@@ -158,34 +157,9 @@ def run(
     if not target.manifest.exists():
         check_space(target, layout.nbytes)
     if executor is None:
-        workers = _fitting_workers(image, workers)
+        workers = fitting_workers(image, workers)
     job = Job(image, target, layout, overwrite=overwrite, part=share, labels=labels)
     return job.iterate(executor, workers)
-
-
-def _fitting_workers(image: Image, workers: int | None) -> int:
-    """Return how many blocks to compute at a time in this process: as many as fit in memory.
-
-    Raises
-    ------
-    ResourceError
-        If the wanted number does not fit, or not even one.
-    """
-    plan = image.plan
-    if plan is None:
-        return workers or processors()
-    if workers is None:
-        fitting = int(SHARE * free_memory() / plan.task_bytes)
-        usual = processors() if plan.compute.device == "cpu" else THREADS_ON_GPU
-        if plan.spec.unit == "plane":  # a plane keeps the whole device busy for minutes
-            usual = 1
-        workers = max(1, min(usual, fitting))
-    check_memory(
-        plan.task_bytes * workers,
-        f"Computing {workers} block{'s' if workers > 1 else ''} of '{image.name}' at a time",
-        "Use fewer workers, or a smaller tile.",
-    )
-    return workers
 
 
 def _check_kind(image: Image, target: Destination) -> None:
