@@ -60,8 +60,8 @@ def lay_out(panel: Any, footer: str) -> None:
     form.models.model_changed.connect(lambda: order_tabs(panel))
 
 
-def fit_width(panel: Any, least: int) -> None:
-    """Align the labels, and make the panel as wide as its form needs, which goes by the font.
+def fit(panel: Any, least: int) -> None:
+    """Align the labels, and make panel and form as large as they need, which goes by the font.
 
     Parameters
     ----------
@@ -72,13 +72,19 @@ def fit_width(panel: Any, least: int) -> None:
     align_labels(panel.forms)
     same_font(panel, panel.input)
     margins = panel.layout().contentsMargins()
+    scroll, bar = panel.scroll, panel.scroll.verticalScrollBar()
+    edges = scroll.width() - scroll.viewport().width() - bar.isVisible() * bar.width()
     needed = (
-        panel.scroll.widget().minimumSizeHint().width()
-        + panel.scroll.verticalScrollBar().sizeHint().width()
+        scroll.widget().minimumSizeHint().width()
+        + bar.sizeHint().width()
+        + edges
         + margins.left()
         + margins.right()
     )
     panel.setMinimumWidth(max(least, needed, panel.layout().minimumSize().width()))
+    # A scroll area does not know that texts in lines need more height where they have less width.
+    inside = scroll.widget()
+    inside.setMinimumHeight(inside.layout().totalHeightForWidth(scroll.viewport().width()))
 
 
 def order_tabs(panel: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -119,9 +119,9 @@ def number(
 
 
 def same_font(parent: QWidget, model: QWidget) -> None:
-    """Write line edits as large as the rest: napari's themes leave them out."""
+    """Write line edits and headings as large as the rest: napari's themes leave them out."""
     size = model.font().pointSizeF()
-    for field in parent.findChildren(QLineEdit):
+    for field in [*parent.findChildren(QLineEdit), *parent.findChildren(QToolButton)]:
         font = field.font()
         if size > 0 and font.pointSizeF() != size:
             font.setPointSizeF(size)
@@ -145,11 +145,36 @@ def embolden(widget: QWidget, *, bold: bool) -> None:
 
 def note(name: str) -> QLabel:
     """Return an empty label for a sentence or two."""
-    label = QLabel()
+    label = _Note()
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setAccessibleName(name)
     return label
+
+
+class _Note(QLabel):
+    """A label that insists on the height of its lines: form layouts cut the last one off."""
+
+    def setText(self, text: str) -> None:  # noqa: N802, Qt's name
+        """Show another text."""
+        super().setText(text)
+        self._insist()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
+        """Break the lines anew."""
+        super().resizeEvent(event)
+        self._insist()
+
+    def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
+        """Make room for another font."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._insist()
+
+    def _insist(self) -> None:
+        needed = self.heightForWidth(self.width()) if self.text() else 0
+        if needed != self.minimumHeight():
+            self.setMinimumHeight(max(0, needed))
 
 
 class Section(QWidget):

@@ -18,7 +18,7 @@ from napari_superres.plugin.layer_axes import layer_axes, name_axes
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.notify import say
-from napari_superres.plugin.panel_layout import fit_width, lay_out
+from napari_superres.plugin.panel_layout import fit, lay_out
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progress_row import ProgressRow
 from napari_superres.plugin.results import Results
@@ -167,9 +167,9 @@ class SuperresWidget(QWidget):
         return self._dialog
 
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802, Qt's name
-        """Widen the panel when the form inside needs more, as with large fonts."""
-        if event.type() == QEvent.Type.LayoutRequest:
-            fit_width(self, WIDTH)
+        """Make room when the form inside needs more, as with large fonts."""
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            fit(self, WIDTH)
         return bool(super().eventFilter(watched, event))
 
     def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
