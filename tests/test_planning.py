@@ -174,6 +174,19 @@ def test_uint32_beyond_float32_is_refused_unless_floats_are_asked_for() -> None:
         upscale(big, "lanczos")
     assert upscale(big, "lanczos", dtype="float32").dtype == np.float32
     assert upscale(np.full((4, 4), 2**24, np.uint32), "lanczos").dtype == np.uint32
+    lowest = np.full((4, 4), np.iinfo(np.int32).min, np.int32)
+    with pytest.raises(InputError, match="'scan' has pixels of type int32 that reach 2147483648"):
+        upscale(Image(da.from_array(lowest), "yx", name="scan"), "lanczos").data.compute()
+
+
+def test_numbers_that_models_cannot_hold_are_refused() -> None:
+    """They would come back as infinity, which looks like something that was measured."""
+    huge = np.ones((4, 4))
+    huge[1, 2], huge[0, 0], huge[3, 3] = -1e300, np.nan, np.inf
+    with pytest.raises(InputError, match=r"float64 that reach 1e\+300"):
+        upscale(huge, "lanczos")
+    huge[1, 2] = 1e30
+    assert upscale(huge, "lanczos").dtype == np.float64
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:first", "cpu/abacus", "cuda:99"])

@@ -42,14 +42,21 @@ class UpscaledArray:
         Whether the array holds the upscaled image, or in float32 what `plan.spread` says: the
         standard deviation of samples, or half the width of the interval that holds 90 % of the
         model's errors. Where tiles hand over to one another, it is the mean of theirs.
+    name : str
+        What messages call the source.
     """
 
     def __init__(
-        self, source: da.Array, plan: Plan, part: Literal["result", "spread"] = "result"
+        self,
+        source: da.Array,
+        plan: Plan,
+        part: Literal["result", "spread"] = "result",
+        name: str = "image",
     ) -> None:
         self.source = source
         self.plan = plan
         self.part = part
+        self.name = name
         self.shape = plan.output_shape
         self.dtype = np.dtype(plan.dtype if part == "result" else np.float32)
         self.ndim = len(self.shape)
@@ -147,14 +154,21 @@ class UpscaledArray:
         return np.asarray(part, np.float32 if as_float else None)
 
     def _check_exact(self, source: np.ndarray) -> None:
-        if source.dtype.kind in "iu" and source.dtype.itemsize >= 4 and self.dtype.kind in "iu":
-            largest = max(int(source.max()), -int(source.min()))
-            if largest > EXACT_INTEGER:
-                raise InputError(
-                    f"Pixels of type {source.dtype} reach {largest}, beyond the {EXACT_INTEGER} up "
-                    "to which models keep integers exactly.",
-                    "Ask for dtype='float32'.",
-                )
+        """Refuse pixels that float32, in which models compute, cannot hold."""
+        integers = source.dtype.kind in "iu" and self.dtype.kind in "iu"
+        if source.dtype.itemsize < 4 or not (integers or source.dtype == np.float64):
+            return
+        allowed = EXACT_INTEGER if integers else float(np.finfo(np.float32).max)
+        finite = np.isfinite(source)
+        low, high = (f(where=finite, initial=0).item() for f in (source.min, source.max))
+        largest = max(high, -low)
+        if largest > allowed:
+            raise InputError(
+                f"'{self.name}' has pixels of type {source.dtype} that reach {largest}, beyond "
+                f"the {allowed:g} up to which models keep "
+                + ("integers exactly." if integers else "numbers at all."),
+                "Ask for dtype='float32'." if integers else "Divide them by something first.",
+            )
 
     def _results(
         self,
