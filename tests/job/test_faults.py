@@ -74,6 +74,22 @@ def test_one_corrupt_tile_costs_its_blocks_and_no_others(
     np.testing.assert_array_equal(sr.read(target).data, pixels.repeat(2, 1).repeat(2, 2))
 
 
+def test_missing_chunks_are_an_error_where_that_is_wished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Zarr reads them as zeros, and half a transfer looks like a dark specimen."""
+    root = make_image(tmp_path / "in.ome.zarr", [ramp((2, 64, 64))], "zyx", chunks=(1, 32, 32))
+    assert sr.read(root, missing="error").warnings == ()
+    (root / "0" / "c" / "1" / "0" / "1").unlink()
+    assert "1 of 8 chunks" in sr.read(root).warnings[0]
+    with pytest.raises(UnreadableError, match=r"1 of 8 chunks .*1/0/1"):
+        sr.read(root, missing="error")
+    command = ["upscale", str(root), "-m", "nearest", "-q"]
+    assert _run([*command, "--missing", "error"]) == 4
+    assert "are not there" in capsys.readouterr().err
+    assert _run(command) == 0
+
+
 def claimed(tmp_path: Path, shape: list[int]) -> Path:
     """Return an array whose header claims a size."""
     root = make_image(tmp_path / "claim.ome.zarr", [ramp((1, 8, 8))], "zyx")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_superres.batching.finding import find_images
 from napari_superres.batching.items import Item, Made, Step
@@ -30,6 +30,7 @@ def batch(
     recursive: bool = False,
     series: int = 0,
     level: int = 0,
+    missing: Literal["warn", "error"] = "warn",
     labels: bool = False,
     overwrite: bool = False,
     progress: Callable[[Step], object] | None = None,
@@ -56,7 +57,7 @@ def batch(
     recursive : bool
         Whether folders inside folders are searched too; results then lie in folders of the same
         names.
-    axes, series, level
+    axes, series, level, missing
         As for `read`.
     labels : bool
         Whether label images beside OME-Zarr images are made finer too.
@@ -81,7 +82,7 @@ def batch(
     """
 
     def make(source: str) -> Made:
-        image = read(source, axes=axes, series=series, level=level)
+        image = read(source, axes=axes, series=series, level=level, missing=missing)
         results = upscale(image, model, **wishes)
         result, spread = results if wishes.get("uncertainty") else (results, None)
         found: dict[str, Image] = {}

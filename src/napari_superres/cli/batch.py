@@ -11,7 +11,15 @@ import click
 
 from napari_superres.cli.console import batch_bar, talk
 from napari_superres.cli.opening import consent, opened
-from napari_superres.cli.options import OPENING, PLACE, TALKING, WISHES, WRITING, with_options
+from napari_superres.cli.options import (
+    MISSING,
+    OPENING,
+    PLACE,
+    TALKING,
+    WISHES,
+    WRITING,
+    with_options,
+)
 from napari_superres.cli.upscale import SCHEMA, duration
 from napari_superres.errors import IncompleteError
 from napari_superres.formats.suffixes import RECORDED
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.argument("folder", metavar="OUTDIR")
-@with_options(OPENING, WISHES, WRITING, PLACE)
+@with_options(OPENING, MISSING, WISHES, WRITING, PLACE)
 @click.option(
     "--suffix",
     type=click.Choice(RECORDED),

@@ -10,7 +10,7 @@ import click
 
 from napari_superres.cli.console import progress_bar, talk
 from napari_superres.cli.opening import labels_beside, notes, read_source, selection
-from napari_superres.cli.options import OPENING, PART, TALKING, WRITING, with_options
+from napari_superres.cli.options import MISSING, OPENING, PART, TALKING, WRITING, with_options
 from napari_superres.cli.upscale import SCHEMA
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT")
-@with_options(OPENING, PART)
+@with_options(OPENING, MISSING, PART)
 @click.option("--labels", is_flag=True, help="Take along the labels beside an OME-Zarr image.")
 @with_options(WRITING, TALKING)
 def convert(

@@ -120,7 +120,7 @@ def read_source(source: str, wishes: dict[str, Any]) -> tuple[Image, dict[str, A
     """Return an image, and the wishes that are left."""
     from napari_superres.formats import read
 
-    opening = {key: wishes[key] for key in ("axes", "series", "level")}
+    opening = {key: wishes[key] for key in ("axes", "series", "level", "missing")}
     return read(source, **opening), {k: v for k, v in wishes.items() if k not in opening}
 
 

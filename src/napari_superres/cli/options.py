@@ -16,6 +16,17 @@ OPENING = [
 ]
 """How a source is opened: keywords of `read`."""
 
+MISSING = [
+    click.option(
+        "--missing",
+        type=click.Choice(["warn", "error"]),
+        default="warn",
+        show_default=True,
+        help="What to do about chunks of IN that are not there, and read as a constant.",
+    ),
+]
+"""Another keyword of `read`."""
+
 PART = [
     click.option("--channels", help="Names or indices, such as 0,DAPI."),
     click.option("--planes", help="Such as z=0:10,t=3."),

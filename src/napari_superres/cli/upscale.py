@@ -13,6 +13,7 @@ import click
 from napari_superres.cli.console import progress_bar, talk
 from napari_superres.cli.opening import consent, opened
 from napari_superres.cli.options import (
+    MISSING,
     OPENING,
     PLACE,
     TALKING,
@@ -41,7 +42,7 @@ SCHEMA = 1
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="[OUT]", required=False)
-@with_options(OPENING, WISHES, WRITING, PLACE)
+@with_options(OPENING, MISSING, WISHES, WRITING, PLACE)
 @click.option(
     "--part",
     metavar="I/N",
@@ -135,7 +136,7 @@ def upscale(
 
 @click.command()
 @click.argument("source", metavar="IN")
-@with_options(OPENING, WISHES, WORKERS)
+@with_options(OPENING, MISSING, WISHES, WORKERS)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> None:
     """Print what `upscale` would do with IN: every decision, size, memory, time, licence.

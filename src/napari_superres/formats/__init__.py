@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from napari_superres.errors import InputError, SuperresError, UnreadableError
+from napari_superres.formats.completeness import check_complete
 from napari_superres.formats.suffixes import READERS, split_suffix
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ class MissingFileError(UnreadableError, FileNotFoundError):
 
 
 def read(
-    path: str | os.PathLike[str], *, axes: str | None = None, series: int = 0, level: int = 0
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    series: int = 0,
+    level: int = 0,
+    missing: Literal["warn", "error"] = "warn",
 ) -> Image:
     """Return the image at a path, without reading a pixel.
 
@@ -51,6 +57,10 @@ def read(
         Which image of a file that holds several, counted from 0.
     level : int
         Which resolution becomes the image, 0 the finest.
+    missing : {"warn", "error"}
+        What to do about chunks or tiles that are not there, and read as a constant: formats leave
+        out what holds nothing else, so only you know whether they should be. "warn" tells their
+        number in `Image.warnings`, as far as that can be found out quickly.
 
     Returns
     -------
@@ -66,7 +76,13 @@ def read(
     MissingDependencyError
         If its format needs an optional package.
     """
-    text = os.fspath(path)
+    image = _found(os.fspath(path), axes, series, level)
+    if missing == "error":
+        check_complete(image)
+    return image
+
+
+def _found(text: str, axes: str | None, series: int, level: int) -> Image:
     if "://" in text:
         return _open(_ZARR, text, axes, series, level)
     text = os.path.expanduser(text)

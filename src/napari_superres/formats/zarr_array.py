@@ -189,16 +189,21 @@ class ZarrArray:
                 f"'{self.where}' cannot be opened as a Zarr array: {_short(error)}.", METADATA
             ) from error
 
-    def missing_chunks(self) -> tuple[int, int, str] | None:
+    def missing_chunks(self, countable: int | None = COUNTABLE) -> tuple[int, int, str] | None:
         """Return how many stored chunks are missing, of how many, and the first one's name.
+
+        Parameters
+        ----------
+        countable : int, optional
+            Most files that are worth listing; None for any number.
 
         Returns
         -------
         (int, int, str) or None
-            None where counting is not cheap: behind a URL, and beyond `COUNTABLE` files.
+            None behind a URL, and beyond so many files as are `countable`.
         """
         expected = math.prod(-(-n // s) for n, s in zip(self.shape, self.stored, strict=True))
-        if is_url(self.root) or expected > COUNTABLE:
+        if is_url(self.root) or (countable is not None and expected > countable):
             return None
         folder = Path(self.where)
         there = {
