@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +81,9 @@ def train(
     superres train STATE -o microscopy.safetensors
     superres upscale cells.ome.tif --model mine.safetensors
     """  # noqa: D301, click wants the character
-    import torch
+    from napari_superres.training.train import use_threads
 
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 2) // 2))
+    use_threads(threads)
     folder = state or output.with_suffix(".training")
     if sharp:
         report = _adapt(sharp, folder, output, wishes, quiet=quiet)

@@ -69,6 +69,9 @@ class Degrading:
         Whether noise is added at all.
     faithful : float
         Share of examples without blur and added noise, for `denoise=0`.
+    anyhow : float
+        Share of the other examples with any noise, as in the embedded models' training, so that
+        the result stays good at what it was good at.
     """
 
     blur: float = _USUAL_BLUR
@@ -77,6 +80,7 @@ class Degrading:
     read_noise: float = 1.6
     noisy: bool = True
     faithful: float = 0.45
+    anyhow: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 <= self.faithful <= 1:
@@ -128,7 +132,10 @@ class Degrading:
         if rng.random() < self.faithful:
             return faithful(light, scale)
         sigma = float(np.clip(rng.normal(self.blur, self.blur_spread), 0, 2))
-        return degrade(light, scale, rng, camera=self.camera(piece, rng), blur_sigma=sigma)
+        camera = self.camera(piece, rng)
+        if rng.random() < self.anyhow:
+            camera = replace(self, photons=_USUAL_PHOTONS, noisy=True).camera(piece, rng)
+        return degrade(light, scale, rng, camera=camera, blur_sigma=sigma)
 
 
 def faithful(light: np.ndarray, scale: int) -> Pair:
@@ -174,9 +181,9 @@ def degrading_for(
         found = replace(found, blur=blur, blur_spread=min(found.blur_spread, 0.1 * blur))
     if photons == "none":
         # Told of no noise, a network cannot know whether it shall remove blur.
-        found = replace(found, noisy=False, faithful=0.0 if found.blur else 1.0)
+        found = replace(found, noisy=False, faithful=0.0 if found.blur else 1.0, anyhow=0.0)
     elif photons is not None:
-        found = replace(found, photons=photons)
+        found = replace(found, photons=photons, anyhow=0.0)
     return found if faithful is None else replace(found, faithful=faithful)
 
 

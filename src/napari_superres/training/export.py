@@ -90,7 +90,12 @@ def export(
     destination.mkdir(parents=True, exist_ok=True)
     network, settings, step = load_average(folder, checkpoint)
     stream = _stream(settings)
-    fit_errors(network, fresh_batches(stream, folder, error_steps), steps=error_steps)
+    fit_errors(
+        network,
+        fresh_batches(stream, folder, error_steps),
+        steps=error_steps,
+        low_precision=settings["low_precision"],
+    )
     judging, setting = held_out(count, edge), held_out(count, edge, first=count)
     records = evaluate(network, judging, network.scales)
     paths = []

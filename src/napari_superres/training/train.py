@@ -257,6 +257,14 @@ def _examples(settings: TrainSettings, first: int, folder: Path) -> Iterator[lis
             yield ahead.popleft().result()
 
 
+def use_threads(threads: int | None) -> None:
+    """Let the network compute in so many threads of this process; None for half the processors.
+
+    The other half draws examples.
+    """
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 2) // 2))
+
+
 def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -266,9 +274,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=TrainSettings.pairs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    parser.add_argument("--threads", type=int)
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     settings = TrainSettings(
         stream=StreamSettings(seed=chosen.seed),
         channels=chosen.channels,
