@@ -221,3 +221,18 @@ def test_coarser_pixels_lie_over_finer_ones(viewer: Any, cells: Any) -> None:
     kwargs = layer_kwargs(finer, 1 / 4)
     np.testing.assert_allclose(kwargs["scale"], cells.scale)
     np.testing.assert_allclose(kwargs["translate"], cells.translate, atol=1e-9)
+
+
+def test_the_row_fits_into_a_narrow_panel(viewer: Any, cells: Any, row: TrustRow) -> None:
+    """Words that are cut off at 300 pixels are not there; what was found wraps."""
+    viewer.add_layer(upscale_layer(cells, "bicubic"))
+    row.progress.tell("Finest resolved period on the screen, by Fourier rings: source 0.8 µm. " * 3)
+    row.resize(276, row.height())  # of a panel of 300 pixels, without its margins
+    settle()
+    assert row.width() == 276
+    for button in (row.consistency_button, row.resolution_button, row.uncertainty_button):
+        assert button.width() >= button.minimumSizeHint().width()
+        assert button.fontMetrics().horizontalAdvance(button.text()) < button.width()
+    picture = row.grab().toImage()
+    assert picture.width() == 276
+    assert row.progress.line.height() > 3 * row.progress.line.fontMetrics().height()
