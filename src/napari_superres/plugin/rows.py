@@ -172,9 +172,8 @@ class _Note(QLabel):
             self._insist()
 
     def _insist(self) -> None:
-        needed = self.heightForWidth(self.width()) if self.text() else 0
-        if needed != self.minimumHeight():
-            self.setMinimumHeight(max(0, needed))
+        self.setMinimumHeight(0)  # which the height for a width is never less than
+        self.setMinimumHeight(max(0, self.heightForWidth(self.width())) if self.text() else 0)
 
 
 class Section(QWidget):

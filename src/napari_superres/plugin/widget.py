@@ -6,7 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 
 from napari_superres.errors import AxesError, InputError, SuperresError
@@ -82,6 +82,10 @@ class SuperresWidget(QWidget):
         self.keep = KeepRow()
         self._queue = Queue(self.progress.watch)
         self._dialog: ModelsDialog | None = None
+        # After the form has laid itself out: before, it remembers the sizes of old texts.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(lambda: fit(self, WIDTH))
         lay_out(self, FOOTER)
         self._connect()
         self.shortcuts = bind(self)
@@ -169,7 +173,7 @@ class SuperresWidget(QWidget):
     def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802, Qt's name
         """Make room when the form inside needs more, as with large fonts."""
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
-            fit(self, WIDTH)
+            self._soon.start()
         return bool(super().eventFilter(watched, event))
 
     def changeEvent(self, event: Any) -> None:  # noqa: N802, Qt's name
