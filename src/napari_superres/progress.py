@@ -32,7 +32,7 @@ def tick(done: int, total: int, words: str = "") -> None:
     done, total : int
         Counted from 0; `total` may be a lower bound.
     words : str
-        What is being done, such as ``"step 3 of 50"``.
+        What is being done, such as ``"step 3/50"``.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def inside(number: int, count: int, words: str = "") -> Iterator[None]:
         From 0.
     count : int
     words : str
-        What the part is called, such as ``"sample 2 of 4"``.
+        What the part is called, such as ``"sample 2/4"``.
     """
     outer = _listener.get()
     if outer is None:

@@ -94,7 +94,7 @@ class TileWork(NamedTuple):
         mean: np.ndarray = np.zeros((), np.float32)
         squares = mean
         for sample in range(count):
-            with inside(sample, count, f"sample {sample + 1} of {count}"):
+            with inside(sample, count, f"sample {sample + 1}/{count}"):
                 fine = self._fine(sample)
             away = fine - mean
             mean = mean + away / np.float32(sample + 1)

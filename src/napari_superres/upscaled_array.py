@@ -234,8 +234,8 @@ class UpscaledArray:
         """Return what a part of a plane is called, where a plane takes long enough to ask."""
         if self.plan.spec.unit == "tile":
             return ""
-        words = f"plane {self._plane_number(index) + 1} of {self.plan.planes}"
-        return f"{words}, part {done + 1} of {count}" if count > 1 else words
+        words = f"plane {self._plane_number(index) + 1}/{self.plan.planes}"
+        return f"{words}, part {done + 1}/{count}" if count > 1 else words
 
     def _plane_number(self, index: tuple[int, ...]) -> int:
         lead = self.plan.plane_axes

@@ -219,7 +219,7 @@ def test_cancelling_stops_between_two_calls_of_the_network(ldm: Path) -> None:
 
     with on_tick(stop), pytest.raises(Cancelled):
         load(ldm, "ldm-sr-x4")(plane(), WHOLE, AT)
-    assert seen == {(0, 3): "step 1 of 3", (1, 3): "step 2 of 3"}
+    assert seen == {(0, 3): "step 1/3", (1, 3): "step 2/3"}
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,7 @@ def test_progress_counts_planes_parts_samples_steps_and_tiles(wishes: dict[str, 
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     assert len(shares) > 2 * 2 * 2 * 2
-    words = "plane 1 of 1, part 2 of 2, sample 2 of 2, step 2 of 2"
+    words = "plane 1/1, part 2/2, sample 2/2, step 2/2"
     assert any(text.startswith(words) for text in seen.values())
 
 

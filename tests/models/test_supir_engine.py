@@ -242,7 +242,7 @@ def test_cancelling_stops_between_two_calls_of_the_network(engine: Engine) -> No
         engine(plane(), WHOLE, at())
     # Encoding, then 2 steps of 4 tiles.
     assert list(seen) == [(0, 1), *((done, 8) for done in range(6))]
-    assert seen[5, 8] == "step 2 of 2, tile 2 of 4"
+    assert seen[5, 8] == "step 2/2, tile 2/4"
     assert np.isfinite(engine(plane(), WHOLE, at())).all()
 
 

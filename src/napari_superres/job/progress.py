@@ -29,7 +29,7 @@ class Progress:
         Work done inside blocks that are not finished, in blocks. While checking or exporting: the
         share of that step that is behind us, from 0 to 1.
     words : str
-        Where the block under way is, such as ``"plane 1 of 3, step 7 of 50"``; empty where blocks
+        Where the block under way is, such as ``"plane 1/3, step 7/50"``; empty where blocks
         take no time worth words.
     elsewhere : int
         At the end of a part of a job: blocks of other parts that are not done. While there are any,

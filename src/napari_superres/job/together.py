@@ -39,6 +39,8 @@ def run_together(runs: Sequence[Iterator[Progress]]) -> Iterator[Progress]:
 
 
 def _sum(step: Progress, all_: list[Progress]) -> Progress:
-    """Return the progress of all jobs, in the words of the one that spoke last."""
+    """Return the progress of all jobs, in the words of the one that says most."""
     counts = ("done", "total", "kept", "failed", "under_way", "elsewhere")
-    return replace(step, **{name: sum(getattr(p, name) for p in all_) for name in counts})
+    sums = {name: sum(getattr(p, name) for p in all_) for name in counts}
+    # One that waits for what another computes only knows which plane it waits for.
+    return replace(step, words=max((p.words for p in all_), key=len), **sums)

@@ -39,8 +39,8 @@ class Work:
 
 def step_words(step: int, steps: int, tile: int, tiles: int) -> str:
     """Return where a sampler is, in words; `step` and `tile` count from 0."""
-    words = f"step {step + 1} of {steps}"
-    return f"{words}, tile {tile + 1} of {tiles}" if tiles > 1 else words
+    words = f"step {step + 1}/{steps}"
+    return f"{words}, tile {tile + 1}/{tiles}" if tiles > 1 else words
 
 
 def fused_tiles(length: int, edge: int, stride: int) -> int:
