@@ -82,7 +82,7 @@ def test_more_parts_than_blocks(tmp_path: Path, reference: dict[str, str]) -> No
 
 
 def test_a_part_that_was_killed_goes_on(tmp_path: Path, reference: dict[str, str]) -> None:
-    """A pre-empted task of an array is queued again, with the same number."""
+    """A preempted task of an array is queued again, with the same number."""
     path = tmp_path / "a.ome.zarr"
     ran(path, "1/2")
     steps = run(stack(), path, part="2/2", workers=1)

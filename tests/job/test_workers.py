@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -13,10 +17,7 @@ from napari_superres.errors import SettingError
 from napari_superres.job import choose_workers
 from napari_superres.job.workers import Workers, environment
 from tests.formats.zarr_files import make_image
-from tests.job.conftest import stack, tree
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.job.conftest import part_of, stack, tree
 
 
 @pytest.fixture
@@ -141,3 +142,36 @@ def test_a_plan_tells_what_it_needs_of_the_machine_and_refuses_what_it_has_not(
         assert _run(command) == 6
         assert "of memory" in capsys.readouterr().err
     assert [path.name for path in volume.parent.iterdir()] == [volume.name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_nobody_is_left_behind_when_the_driver_is_stopped(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    """Orphans would keep GPUs busy all night; and the rerun ends at the same bytes."""
+    pixels = np.asarray(stack((4, 600, 700)).data)
+    source = make_image(tmp_path / "in.ome.zarr", [pixels], chunks=(1, 200, 200))
+    words = ["upscale", str(source), str(tmp_path / "a.ome.zarr"), "-m", "microscopy-x4", "-q"]
+    program = Path(sys.executable).with_name("superres")
+    with subprocess.Popen([program, *words, "--cluster", "local:2"]) as driver:
+        manifest = part_of(tmp_path / "a.ome.zarr") / "manifest.jsonl"
+        deadline = time.monotonic() + 200
+        while not (manifest.exists() and manifest.read_bytes().count(b"\n") >= 2):
+            assert driver.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        workers = psutil.Process(driver.pid).children(recursive=True)
+        assert len(workers) >= 2
+        driver.send_signal(how)
+        assert driver.wait(60) == (130 if how == signal.SIGINT else -how)
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
+    assert len(gone) == len(workers)
+    assert not (tmp_path / "a.ome.zarr").exists()
+    assert _run(words) == 0
+    reference = tmp_path / "b.ome.zarr"
+    assert _run([*words[:2], str(reference), *words[3:]]) == 0
+    found, expected = tree(tmp_path / "a.ome.zarr"), tree(reference)
+    assert found | {"zarr.json": ""} == expected | {"zarr.json": ""}
