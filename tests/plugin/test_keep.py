@@ -185,4 +185,4 @@ def test_channels_run_into_one_file_and_others_into_a_folder(
     click(qtbot, panel.run_button)
     finished(panel)
     written = sorted(p.name for p in (tmp_path / "folder").iterdir())
-    assert written == [f"{channels[0].name}_x2.ome.zarr", "small_x2.ome.zarr"]
+    assert written == ["small_x2.ome.zarr", f"{channels[0].name}_x2.ome.zarr"]

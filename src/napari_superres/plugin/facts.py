@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_superres.plan import human_bytes
 from napari_superres.planning import make_plan
+from napari_superres.resources import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,23 @@ def in_words(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(1, seconds):.0f} s"
+
+
+def how_to_begin(layers: Sequence[Any], usable: int) -> str:
+    """Return what to do when no layer is ticked.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Layer
+        All of the viewer.
+    usable : int
+        How many of them can be ticked.
+    """
+    if usable:
+        return "Tick a layer to begin."
+    if len(layers):
+        return f"'{layers[0].name}' has no pixels to make finer. Open an image to begin."
+    return "Open an image to begin."
 
 
 def short_unit(unit: str) -> str:

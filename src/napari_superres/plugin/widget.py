@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 from napari_superres.errors import AxesError, InputError, SuperresError
 from napari_superres.plugin import keep_row, steps
 from napari_superres.plugin.compare_row import CompareRow
-from napari_superres.plugin.facts import describe, foresee, outlook
+from napari_superres.plugin.facts import describe, foresee, how_to_begin, outlook
 from napari_superres.plugin.keep_row import KeepRow
 from napari_superres.plugin.layer_axes import layer_axes, name_axes
 from napari_superres.plugin.layer_choice import LayerChoice
@@ -237,8 +237,16 @@ class SuperresWidget(QWidget):
 
     def _run(self) -> Work | None:
         self.compare.end()
-        output = self.output.currentData()
-        return self._start(run_tasks(output, self._inputs(), self.form, self.results, self))
+        inputs = self._inputs()
+        tasks = run_tasks(self.output.currentData(), inputs, self.form, self.results, self)
+        tasks[-1] = tasks[-1]._replace(show=partial(self._show_last, tasks[-1].show))
+        return self._start(tasks)
+
+    def _show_last(self, show: Callable[[Any], str], got: Any) -> str:
+        sentence = show(got)
+        # Channels that were run together are exported together.
+        self.viewer.layers.selection = set(self.results.last(self.layers.layers))
+        return sentence
 
     def _export(self, path: str) -> Work | None:
         layers = self.results.selected() or self.results.last(self.layers.layers)
@@ -355,7 +363,7 @@ class SuperresWidget(QWidget):
         embolden(other, bold=False)
         self.result.setText("")
         if not layers:
-            self.input.setText(self._nothing_to_do())
+            self.input.setText(how_to_begin(self.viewer.layers, self.layers.count()))
             return False
         try:
             images = [layer_to_image(layer) for layer in layers]
@@ -380,14 +388,6 @@ class SuperresWidget(QWidget):
         rate = None if on_demand else self._rates.get(_speed_key(wishes[0]))
         self.result.setText(unbroken(foresee(images, plans, rate)))
         return True
-
-    def _nothing_to_do(self) -> str:
-        if self.layers.count():
-            return "Tick a layer to begin."
-        others = list(self.viewer.layers)
-        if others:
-            return f"'{others[0].name}' has no pixels to make finer. Open an image to begin."
-        return "Open an image to begin."
 
 
 def _speed_key(settings: dict[str, Any]) -> tuple[Any, ...]:
