@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = TrainSettings(
-    stream=StreamSettings(patch=24, batch=1, scales=(2,), first_scenes=2, scenes_a_step=0.1),
+    stream=StreamSettings(
+        patch=24, batch=1, scales=(2,), edge=48, first_scenes=2, scenes_a_step=0.1
+    ),
     channels=4,
     pairs=1,
     steps=20,
     warm_up=2,
     low_precision=False,
+    own_steps=10,
+    steady=0.6,
 )
 QUICK = {"error_steps": 2, "count": 1, "edge": 32, "every": 1}
 
@@ -56,23 +60,27 @@ def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) ->
     assert (state / "preview.png").read_bytes().startswith(b"\x89PNG")
     *rest, paths = make_weights(TINY, state, output, **QUICK)
     assert rest[0].step == 11
-    assert rest[-1].step == TINY.steps
-    assert rest[-1].score is not None
+    together, alone = (
+        [event for event in rest if event.steps == steps] for steps in (TINY.steps, TINY.own_steps)
+    )
+    assert together[-1].step == TINY.steps
+    assert alone[-1].step == TINY.own_steps
+    assert alone[-1].score is not None
     assert paths == [tmp_path / "out" / "mine-x2.safetensors"]
     content = read_trained(paths[0])
     assert (content.channels, content.pairs, content.card["name"]) == (4, 1, "mine-x2")
     assert content.bound > 0
     steps = [json.loads(line)["step"] for line in (state / "scores.jsonl").read_text().splitlines()]
     assert steps == [10, 20]
-    assert content.card["training"]["steps_done"] in steps
-    assert load_average(state, BEST)[2] == content.card["training"]["steps_done"]
+    assert content.card["training"]["steps_done"] == TINY.own_steps
+    assert load_average(state / "x2", BEST)[2] == TINY.own_steps
     with pytest.raises(SettingError, match="channels=4"):
         next(make_weights(replace(TINY, channels=6), state, output, **QUICK))
 
 
 def test_a_training_that_no_longer_gains_is_stopped(tmp_path: Path) -> None:
     """Hours of computing that change nothing are somebody's electricity."""
-    settings = replace(TINY, steps=60, learning_rate=0.0)
+    settings = replace(TINY, steps=60, learning_rate=0.0, own_steps=0)
     *progress, _ = make_weights(settings, tmp_path, tmp_path / "a.safetensors", patience=2, **QUICK)
     assert progress[-1].stopped
     assert progress[-1].step < settings.steps

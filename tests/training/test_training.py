@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = TrainSettings(
-    stream=StreamSettings(patch=24, batch=2, first_scenes=4, scenes_a_step=0.2),
+    stream=StreamSettings(patch=24, batch=2, edge=96, first_scenes=4, scenes_a_step=0.2),
     channels=8,
     pairs=1,
     steps=24,
     warm_up=4,
     low_precision=False,
+    learning_rate=1e-3,
+    steady=0.6,
 )
 
 

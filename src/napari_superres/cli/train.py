@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 )
 @click.option("--faithful", type=float, help="Share of examples without blur and added noise.")
 @click.option("--anyway", is_flag=True, help="Write the weights even if they did not help.")
-@click.option("--steps", type=int, help="Most steps.  [default: 400 with --on, else 16000]")
+@click.option(
+    "--steps",
+    type=int,
+    help="Most steps.  [default: 400 with --on, else 12000]",
+)
 @click.option("--size", "channel_count", type=int, help="Channels of a network from nothing.")
 @click.option("--pairs", type=int, help="Pairs of convolutions of a network from nothing.")
 @click.option("--patience", type=int, help="Looks without a gain after which to stop.")
@@ -163,7 +167,7 @@ def _from_nothing(
             if isinstance(event, TrainProgress):
                 if event.score is not None:
                     score = f", {event.score:+.2f} dB over bicubic"
-                show(event.step, event.steps, f"loss {event.loss:.4f}{score}")
+                show(event.step, event.steps, f"{event.stage}, loss {event.loss:.4f}{score}")
             else:
                 report = {"output": [str(path) for path in event]}
     if not quiet:

@@ -38,7 +38,7 @@ def card_text(card: Mapping[str, Any]) -> str:
     ----------
     card : mapping
         With ``name``, ``parameters``, ``data``, ``training`` and ``limits``; where it was judged
-        also ``verdict``, ``held_out``, ``gain_over_bicubic_db``, ``paired`` and
+        also ``history``, ``verdict``, ``held_out``, ``gain_over_bicubic_db``, ``paired`` and
         ``coverage_of_90_percent_bound``.
     """
     lines = [f"# {card['name']}", ""]
@@ -47,6 +47,8 @@ def card_text(card: Mapping[str, Any]) -> str:
         lines += [card["verdict"], ""]
     lines += ["## Data", "", card["data"], "", "## Training", ""]
     lines += ["```json", json.dumps(card["training"], indent=2), "```", ""]
+    if "history" in card:
+        lines += ["## How these weights came about", "", card["history"], ""]
     lines += _judgement(card)
     lines += ["## Limits", "", *[f"- {limit}" for limit in card["limits"]], ""]
     return "\n".join(lines)

@@ -56,6 +56,8 @@ def export(
     *,
     name: str = "microscopy",
     checkpoint: str = CHECKPOINT,
+    scenes: Path | None = None,
+    history: str = "",
     error_steps: int = 400,
     count: int = 2,
     edge: int = 256,
@@ -75,6 +77,10 @@ def export(
         Of the files, before the scale factor.
     checkpoint : str
         Which of the folder's checkpoints.
+    scenes : Path, optional
+        Where the training kept its scenes; None for its folder.
+    history : str
+        What the card says of how the weights came about, where it was not the recipe alone.
     error_steps : int
         Steps of fitting the error head.
     count : int
@@ -92,7 +98,7 @@ def export(
     stream = _stream(settings)
     fit_errors(
         network,
-        fresh_batches(stream, folder, error_steps),
+        fresh_batches(stream, scenes or folder / "scenes", error_steps),
         steps=error_steps,
         low_precision=settings["low_precision"],
     )
@@ -111,6 +117,8 @@ def export(
             "coverage_of_90_percent_bound": coverage_by_kind(ratios, bound),
             "limits": list(LIMITS),
         }
+        if history:
+            card["history"] = history
         sizes = {"channels": network.channels, "pairs": network.pairs, "bound": bound}
         paths.append(
             write_weights(destination, "network", scale, state_for(network, scale), card, sizes)

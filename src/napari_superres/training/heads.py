@@ -30,20 +30,20 @@ COVERAGE = 0.9
 _PARTS = ("heads", "errors", "bases")
 
 
-def fresh_batches(stream: StreamSettings, folder: Path, steps: int) -> Iterator[list[Batch]]:
+def fresh_batches(stream: StreamSettings, scenes: Path, steps: int) -> Iterator[list[Batch]]:
     """Yield examples of a training's scenes, degraded as no step of it has seen them.
 
     Parameters
     ----------
     stream : StreamSettings
         The training's examples.
-    folder : Path
-        Where the training keeps its state.
+    scenes : Path
+        Where the training keeps its scenes.
     steps : int
         How many.
     """
     for step in range(steps):
-        yield make_step(stream, _FRESH_STEPS + step, str(folder / "scenes"))
+        yield make_step(stream, _FRESH_STEPS + step, str(scenes))
 
 
 def fit_errors(

@@ -1,11 +1,13 @@
-"""The whole recipe in one go: from a seed to the weight files, resumable at every point.
+r"""The whole recipe in one go: from a seed to the weight files, resumable at every point.
 
 ::
 
-    scenes --train--> checkpoints --best--> error heads (mean frozen) --> bound --> files and cards
+    scenes --train--> x2 and x4 --best--> x2 alone --best--> error head (mean frozen), bound, file
+                                     \---> x4 alone --best--> ...
 
-Each checkpoint is scored on held-out scenes; the best one is exported. The held-out images on which
-the cards' figures are made decide nothing.
+One network learns both scale factors first, which share what there is to learn about images; then a
+copy of it learns each factor alone. Each checkpoint is scored on held-out scenes; the best one is
+exported. The held-out images on which the cards' figures are made decide nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +51,10 @@ class TrainProgress:
 
     Parameters
     ----------
+    stage : str
+        The scale factors that are trained together.
     step, steps : int
-        Done, and to be done.
+        Of this stage: done, and to be done.
     loss : float
         Mean since the last record.
     seconds : float
@@ -61,6 +65,7 @@ class TrainProgress:
         Whether this is the last because the score no longer grows.
     """
 
+    stage: str
     step: int
     steps: int
     loss: float
@@ -104,7 +109,7 @@ def make_weights(
     Yields
     ------
     TrainProgress
-        At each record. `folder`/preview.png shows source, bicubic, model and truth.
+        At each record. ``preview.png`` in the stage's folder shows source, bicubic, model, truth.
     list of Path
         Once, at the end: the files.
 
@@ -113,40 +118,78 @@ def make_weights(
     SettingError
         If the folder holds a training of another network, seed or stream.
     """
+    yield from _stage(settings, folder, patience=patience, device=device, every=every)
+    scales = settings.stream.scales
+    folders = [folder / f"x{scale}" for scale in scales] if settings.own_steps else [folder]
+    if settings.own_steps:
+        shared, _, _ = load_average(folder, _best(folder))
+        for scale, own in zip(scales, folders, strict=True):
+            yield from _stage(
+                settings.own(scale),
+                own,
+                start=shared,
+                scenes=folder / "scenes",
+                patience=patience,
+                device=device,
+                every=every,
+            )
+    yield [
+        path
+        for own in folders
+        for path in export(
+            own,
+            output.parent,
+            name=output.stem,
+            checkpoint=_best(own),
+            scenes=folder / "scenes",
+            error_steps=error_steps,
+            count=count,
+            edge=edge,
+        )
+    ]
+
+
+def _stage(
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    start: MicroscopyNet | None = None,
+    scenes: Path | None = None,
+    patience: int,
+    device: str,
+    every: int,
+) -> Iterator[TrainProgress]:
+    """Train, or go on, until the steps are done or the score no longer grows."""
     _check_same(settings, folder)
+    stage = " and ".join(f"x{scale}" for scale in settings.stream.scales)
     pairs = _deciding(settings)
     bicubic = {name: _plain_psnr(pair) for name, pair in pairs.items()}
     scores = _read_scores(folder)
     seen = max(scores, default=0)
-    if not _is_over(scores, patience):
-        for record in train(settings, folder, device=device, every=every):
-            loss = sum(value for key, value in record.items() if key.startswith("error"))
-            score = None
-            network, _, step = _last(folder)
-            if network is not None and step > seen:
-                seen = step
-                score = _score(network, pairs, bicubic)
-                if score > max(scores.values(), default=-np.inf):
-                    _keep_best(folder)
-                scores[step] = score
-                _write_score(folder, step, score)
-                write_preview(folder / "preview.png", _pictures(network, pairs))
-            stopped = _is_over(scores, patience)
-            yield TrainProgress(
-                record["step"], settings.steps, loss, record["seconds"], score, stopped
-            )
-            if stopped:
-                break
-    checkpoint = BEST if (folder / BEST).exists() else CHECKPOINT
-    yield export(
-        folder,
-        output.parent,
-        name=output.stem,
-        checkpoint=checkpoint,
-        error_steps=error_steps,
-        count=count,
-        edge=edge,
-    )
+    if _is_over(scores, patience):
+        return
+    for record in train(settings, folder, start=start, scenes=scenes, device=device, every=every):
+        loss = sum(value for key, value in record.items() if key.startswith("error"))
+        score = None
+        network, _, step = _last(folder)
+        if network is not None and step > seen:
+            seen = step
+            score = _score(network, pairs, bicubic)
+            if score > max(scores.values(), default=-np.inf):
+                _keep_best(folder)
+            scores[step] = score
+            _write_score(folder, step, score)
+            write_preview(folder / "preview.png", _pictures(network, pairs))
+        stopped = _is_over(scores, patience)
+        yield TrainProgress(
+            stage, record["step"], settings.steps, loss, record["seconds"], score, stopped
+        )
+        if stopped:
+            break
+
+
+def _best(folder: Path) -> str:
+    return BEST if (folder / BEST).exists() else CHECKPOINT
 
 
 def _check_same(settings: TrainSettings, folder: Path) -> None:

@@ -50,7 +50,9 @@ class StreamSettings:
     batch : int
         Examples for each scale factor in a step.
     scales : tuple of int
-        Scale factors; the largest gives the edge of a scene.
+        Scale factors.
+    edge : int
+        Edge of a scene in truth pixels; at least `patch` times the largest scale factor.
     first_scenes : int
         How many scenes step 0 chooses from.
     scenes_a_step : float
@@ -68,20 +70,16 @@ class StreamSettings:
     """
 
     seed: int = 0
-    patch: int = 72
-    batch: int = 4
+    patch: int = 96
+    batch: int = 3
     scales: tuple[int, ...] = (2, 4)
+    edge: int = 384
     first_scenes: int = 256
-    scenes_a_step: float = 0.5
+    scenes_a_step: float = 0.25
     most_scenes: int = 12000
     faithful: float = 0.45
     sharp: float = 0.2
     blur: tuple[float, float] = (0.6, 0.12)
-
-    @property
-    def edge(self) -> int:
-        """Return the edge of a scene in truth pixels."""
-        return self.patch * max(self.scales)
 
 
 @dataclass(frozen=True)

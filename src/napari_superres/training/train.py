@@ -1,25 +1,19 @@
-"""The recipe that made the embedded weights: simulated scenes and a seed, nothing else.
+"""The steps of a training: simulated scenes and a seed, nothing else.
 
-::
-
-    python -m napari_superres.training.train STATE_FOLDER --steps 16000
-
-Stop it whenever you like and start the same line again: it goes on from the last checkpoint. One
-thread computes, one further process draws. ``STATE_FOLDER/log.jsonl`` has one line for every 50
-steps; `validate` and `export` read ``STATE_FOLDER/checkpoint.pt``.
+Stop it whenever you like and start the same again: it goes on from the last checkpoint. One thread
+computes, one further process draws. ``log.jsonl`` has one line for every 50 steps; `validate` and
+`export` read ``checkpoint.pt``. `recipe` puts trainings together.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
 import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +24,7 @@ from napari_superres.training.stream import Batch, StreamSettings, make_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file in a training's folder from which it goes on."""
@@ -59,17 +54,40 @@ class TrainSettings:
         Decay of the moving average of the weights, which is what is shipped.
     low_precision : bool
         Whether the body runs in bfloat16; twice as fast on processors that have it.
+    own_steps : int
+        Steps by which a copy of the network is then trained further for each scale factor alone.
+    own_learning_rate, own_steady : float
+        The rate of those steps, and the share of them after which it falls.
     """
 
     stream: StreamSettings = field(default_factory=StreamSettings)
     channels: int = 48
     pairs: int = 5
-    steps: int = 16000
-    learning_rate: float = 1e-3
+    steps: int = 12000
+    learning_rate: float = 8e-4
     warm_up: int = 200
-    steady: float = 0.6
+    steady: float = 1.0
     ema: float = 0.999
     low_precision: bool = True
+    own_steps: int = 5000
+    own_learning_rate: float = 7e-4
+    own_steady: float = 0.35
+
+    def own(self, scale: int) -> TrainSettings:
+        """Return the settings of the steps for one scale factor alone, as many examples each."""
+        stream = self.stream
+        return replace(
+            self,
+            stream=replace(
+                stream,
+                scales=(scale,),
+                batch=stream.batch * len(stream.scales),
+                first_scenes=stream.first_scenes + int(self.steps * stream.scenes_a_step),
+            ),
+            steps=self.own_steps,
+            learning_rate=self.own_learning_rate,
+            steady=self.own_steady,
+        )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -100,7 +118,13 @@ class TrainState:
 
 
 def train(
-    settings: TrainSettings, folder: Path, *, device: str = "cpu", every: int = 50
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    start: MicroscopyNet | None = None,
+    scenes: Path | None = None,
+    device: str = "cpu",
+    every: int = 50,
 ) -> Iterator[dict[str, Any]]:
     """Train, or go on training, and yield a record every so many steps.
 
@@ -110,6 +134,10 @@ def train(
         The recipe.
     folder : Path
         Where checkpoints, scenes and the log are kept.
+    start : MicroscopyNet, optional
+        What to begin with where there is no checkpoint; None for random weights.
+    scenes : Path, optional
+        Where scenes are kept instead.
     device : str
         Where the network runs.
     every : int
@@ -122,10 +150,10 @@ def train(
         appended to ``log.jsonl``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = resume(settings, folder, device)
+    state = resume(settings, folder, start, device)
     sums: dict[str, float] = {}
     begun, records = time.monotonic(), 0
-    for batches in _examples(settings, state.step, folder):
+    for batches in _examples(settings, state.step, scenes or folder / "scenes"):
         for group in state.optimizer.param_groups:
             group["lr"] = settings.rate(state.step)
         for name, value in advance(state, batches, settings, device).items():
@@ -144,7 +172,12 @@ def train(
         yield record
 
 
-def resume(settings: TrainSettings, folder: Path, device: str = "cpu") -> TrainState:
+def resume(
+    settings: TrainSettings,
+    folder: Path,
+    start: MicroscopyNet | None = None,
+    device: str = "cpu",
+) -> TrainState:
     """Return the state of the last checkpoint, or a new one.
 
     Parameters
@@ -153,6 +186,8 @@ def resume(settings: TrainSettings, folder: Path, device: str = "cpu") -> TrainS
         The recipe; its network must be the checkpoint's.
     folder : Path
         Where the checkpoint is.
+    start : MicroscopyNet, optional
+        What a new state begins with; heads of other scale factors are left out.
     device : str
         Where the network runs.
 
@@ -162,7 +197,11 @@ def resume(settings: TrainSettings, folder: Path, device: str = "cpu") -> TrainS
     """
     torch.manual_seed(settings.stream.seed)
     scales = settings.stream.scales
-    network = MicroscopyNet(settings.channels, settings.pairs, scales).to(device)
+    network = MicroscopyNet(settings.channels, settings.pairs, scales)
+    if start is not None:
+        begun = start.state_dict()
+        network.load_state_dict({name: begun[name] for name in network.state_dict()})
+    network = network.to(device, memory_format=torch.channels_last)
     average = MicroscopyNet(settings.channels, settings.pairs, scales).to(device)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
@@ -244,16 +283,15 @@ def advance(
     return parts
 
 
-def _examples(settings: TrainSettings, first: int, folder: Path) -> Iterator[list[Batch]]:
+def _examples(settings: TrainSettings, first: int, scenes: Path) -> Iterator[list[Batch]]:
     """Yield what each step is trained on, drawn ahead by another process."""
-    scenes = str(folder / "scenes")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as drawing:
         ahead: deque[Any] = deque()
         for step in range(first, settings.steps):
             while len(ahead) < _PREFETCH and step + len(ahead) < settings.steps:
                 number = step + len(ahead)
-                ahead.append(drawing.submit(make_step, settings.stream, number, scenes))
+                ahead.append(drawing.submit(make_step, settings.stream, number, str(scenes)))
             yield ahead.popleft().result()
 
 
@@ -263,29 +301,3 @@ def use_threads(threads: int | None) -> None:
     The other half draws examples.
     """
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 2) // 2))
-
-
-def main() -> None:
-    """Train from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("folder", type=Path, help="where the training keeps its state")
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps)
-    parser.add_argument("--channels", type=int, default=TrainSettings.channels)
-    parser.add_argument("--pairs", type=int, default=TrainSettings.pairs)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int)
-    chosen = parser.parse_args()
-    use_threads(chosen.threads)
-    settings = TrainSettings(
-        stream=StreamSettings(seed=chosen.seed),
-        channels=chosen.channels,
-        pairs=chosen.pairs,
-        steps=chosen.steps,
-    )
-    for record in train(settings, chosen.folder, device=chosen.device):
-        print(json.dumps(record), flush=True)
-
-
-if __name__ == "__main__":
-    main()
