@@ -243,12 +243,12 @@ def _gather_channel(
         }
     )
     for kind, chosen in enumerate((parts.training, parts.validation, parts.test)):
-        for values, inner in raw[kind]:
+        for values, judged in raw[kind]:
             light = (values - np.float32(low)) / np.float32(high - low)
             if kind == 0:  # as an image's own border is continued when the model is used
                 light = np.pad(light, context * scale, mode="symmetric")
             if np.ptp(light) > 0:
-                chosen.append(Piece(name, light, inner, camera))
+                chosen.append(Piece(name, light, judged, camera))
 
 
 def _windows(
