@@ -218,7 +218,7 @@ def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> 
 
 def _refuse(machine: Needs) -> None:
     if machine.refusal:
-        raise ResourceError(machine.refusal)
+        raise ResourceError(machine.refusal, hint="")  # the refusal says what to do itself
 
 
 @contextmanager
