@@ -55,6 +55,7 @@ FLOORS = {
     "formats": 2,
     "job": 3,
     "batching": 3,
+    "comparing": 3,
     "trust": 3,
     "training": 3,
     "cli": 4,

@@ -17,6 +17,7 @@ from napari_superres._version import __version__
 
 if TYPE_CHECKING:
     from napari_superres.batching import batch
+    from napari_superres.comparing.comparison import Comparison, compare
     from napari_superres.errors import (
         AxesError,
         Cancelled,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "batching": ("batch",),
+    "comparing.comparison": ("Comparison", "compare"),
     "errors": (
         "AxesError",
         "Cancelled",
@@ -78,6 +80,7 @@ __all__ = [
     "AxesError",
     "Cancelled",
     "Channel",
+    "Comparison",
     "Image",
     "IncompleteError",
     "InputError",
@@ -97,6 +100,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "batch",
+    "compare",
     "make_plan",
     "measure",
     "read",

@@ -9,6 +9,7 @@ import click
 
 from napari_superres._version import __version__
 from napari_superres.cli.batch import batch
+from napari_superres.cli.compare import compare
 from napari_superres.cli.convert import convert
 from napari_superres.cli.info import doctor, info
 from napari_superres.cli.jobs import status, verify
@@ -54,6 +55,7 @@ for command in (
     convert,
     info,
     measure,
+    compare,
     simulate,
     train,
     models,

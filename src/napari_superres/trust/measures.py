@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # From here on a person is told. Interpolation moves 0.1 to 0.7 % of the light, networks trained on
 # photographs 6 to 9 %; a tenth of a pixel is what registration of two channels is good for.
-_MOVED_LIGHT, _MOVED_PIXELS, _INVENTED = 0.01, 0.1, 0.05
+MOVED_LIGHT, MOVED_PIXELS, INVENTED = 0.01, 0.1, 0.05
 
 
 @dataclass(frozen=True)
@@ -167,17 +167,17 @@ def _warnings(channel: ChannelMeasures) -> Iterator[str]:
                 f"The result flickers {one.ratio:.2f} times as much as its source along "
                 f"{one.axis}: it was made plane by plane. Do not measure along {one.axis} on it."
             )
-    if channel.light is not None and channel.light.flux_error > _MOVED_LIGHT:
+    if channel.light is not None and channel.light.flux_error > MOVED_LIGHT:
         yield (
             f"Light was moved: {100 * channel.light.flux_error:.1f} % of the range in blocks of a "
             "few pixels. Do not read intensities from the result."
         )
     if (
         channel.place is not None
-        and max(abs(channel.place.shift_y), abs(channel.place.shift_x)) > _MOVED_PIXELS
+        and max(abs(channel.place.shift_y), abs(channel.place.shift_x)) > MOVED_PIXELS
     ):
         yield "Structures lie off their place. Do not measure distances to other channels on it."
-    if channel.detail is not None and channel.detail.invented > _INVENTED:
+    if channel.detail is not None and channel.detail.invented > INVENTED:
         yield "Detail was added that the truth does not have."
 
 

@@ -1,0 +1,254 @@
+"""What `compare` measures of models, and what it says of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_superres as sr
+from napari_superres.cli import _run
+from napari_superres.comparing.records import Cell, Picture, Row, Step
+from napari_superres.comparing.statistics import interval, rows_of
+from napari_superres.comparing.verdicts import verdicts_of
+from napari_superres.training.simulate import simulate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_superres.comparing.comparison import Comparison
+
+MODELS = ("lanczos", "linear-x2", "supir-v0q")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Compare two models that run and one that cannot, on one picture with its truth."""
+    pair = simulate("filaments", (64, 64), seed=1, scale=2)
+    return sr.compare(
+        pair.source,
+        MODELS,
+        report=tmp_path_factory.mktemp("report"),
+        scale=2,
+        truth=pair.truth,
+        device="cpu",
+        repeats=1,
+        samples=1,
+        edge_memory=1e6,
+    )
+
+
+def _cells(made: Comparison) -> dict[str, Cell]:
+    return {cell.model: cell for cell in made.cells}
+
+
+def test_a_model_that_cannot_run_has_a_cell_that_says_why(made: Comparison) -> None:
+    """One model without weights would take the whole report with it."""
+    cells = _cells(made)
+    assert [cells[model].state for model in MODELS] == ["done", "done", "failed"]
+    assert "licence" in cells["supir-v0q"].reason
+
+
+def test_what_was_not_run_is_estimated_and_says_so(made: Comparison) -> None:
+    """An estimate that looks like a measurement decides what a laboratory buys."""
+    basis = {
+        model: {row.figure: row.basis for row in made.rows if row.model == model}
+        for model in MODELS
+    }
+    assert basis["supir-v0q"]["ram_mb"] == "estimate"
+    assert basis["supir-v0q"]["seconds_mp"] == "estimate"
+    assert basis["supir-v0q"]["weights_mb"] == "fact"
+    assert basis["lanczos"]["ram_mb"] == "measured"
+    assert "psnr" not in basis["supir-v0q"]
+
+
+def test_figures_are_those_of_measure(made: Comparison) -> None:
+    """Two rulers in one program would give two answers."""
+    pair = simulate("filaments", (64, 64), seed=1, scale=2)
+    result = sr.upscale(pair.source, "linear-x2", device="cpu")
+    (channel,) = sr.measure(result, pair.source, pair.truth).channels
+    values = _cells(made)["linear-x2"].values
+    assert channel.similarity is not None
+    assert channel.light is not None
+    assert values["psnr"] == pytest.approx(channel.similarity.psnr)
+    assert values["flux_error"] == pytest.approx(100 * channel.light.flux_error)
+
+
+def test_costs_are_those_of_a_process_of_its_own(made: Comparison) -> None:
+    """The peak of a shared process is that of the hungriest model in it."""
+    values = _cells(made)["lanczos"].values
+    assert 30 < values["ram_mb"] < 2000
+    assert values["seconds_mp"] > 0
+    assert values["start_s"] > 0.1
+    assert made.fits("lanczos", "cpu") is False
+
+
+def test_every_number_is_a_row_of_the_table(made: Comparison) -> None:
+    """A number in a report that nobody can trace is a claim."""
+    assert made.folder is not None
+    with (made.folder / "rows.csv").open(encoding="utf-8") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    record = json.loads((made.folder / "report.json").read_text("utf-8"))
+    assert set(rows) == {row["id"] for row in record["rows"]} == {row.id for row in made.rows}
+    for row in made.rows:
+        assert float(rows[row.id]["value"]) == pytest.approx(row.value)
+    assert {name for verdict in made.verdicts for name in verdict.rows} <= set(rows)
+
+
+def test_a_second_run_takes_what_is_finished(made: Comparison) -> None:
+    """Who stops a run of hours would begin anew; and what failed is to be tried again."""
+    assert made.folder is not None
+    pair = simulate("filaments", (64, 64), seed=1, scale=2)
+    files = {cell.model: cell.pixels for cell in made.cells}
+    before = {m: f.stat().st_mtime_ns for m, f in files.items() if f is not None}
+    again = sr.compare(
+        pair.source,
+        ("lanczos", "linear-x2"),
+        report=made.folder,
+        scale=2,
+        truth=pair.truth,
+        device="cpu",
+        repeats=1,
+        samples=1,
+    )
+    after = {c.model: c.pixels.stat().st_mtime_ns for c in again.cells if c.pixels is not None}
+    assert after == before
+    assert _cells(again)["lanczos"].values == _cells(made)["lanczos"].values
+
+
+def test_a_run_can_be_stopped_and_leaves_no_process(tmp_path: Path) -> None:
+    """A model that runs for hours would run on after the window was closed."""
+    steps: list[Step] = []
+
+    def stop(step: Step) -> None:
+        steps.append(step)
+        if len(steps) > 1:  # the process of the first cell has begun
+            raise sr.Cancelled("Stopped.")
+
+    with pytest.raises(sr.Cancelled):
+        sr.compare(np.ones((40, 40)), ["nearest"], report=tmp_path, device="cpu", progress=stop)
+    assert steps[0].total == 1
+    assert not list(tmp_path.rglob("result.npy"))
+
+
+def test_a_model_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    """One slow model would hold up all the others."""
+    (cell,) = sr.compare(
+        np.ones((40, 40)), ["nearest"], report=tmp_path, device="cpu", limit=0.0
+    ).cells
+    assert cell.state == "failed"
+    assert "given up after 0 s" in cell.reason
+
+
+def test_degrading_makes_the_source_that_a_coarser_camera_sees(tmp_path: Path) -> None:
+    """The user's own sharp image is the truth, and its block means are the source."""
+    sharp = np.random.default_rng(0).normal(1000, 50, (130, 129)).astype(np.float32)
+    (picture,) = sr.compare(
+        sharp, ["nearest"], report=tmp_path, scale=4, degrade=True, device="cpu", limit=0.0
+    ).pictures
+    assert picture.truth is not None
+    np.testing.assert_array_equal(picture.truth, sharp[:128, :128])
+    np.testing.assert_allclose(
+        picture.source, sharp[:128, :128].reshape(32, 4, 32, 4).mean((1, 3)), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"truth": np.ones((80, 81))}, "81 pixels along x"),
+        ({"truth": [np.ones((80, 80))] * 2}, "1 images and 2"),
+        ({"truth": np.ones((80, 80)), "degrade": True}, "makes its own truths"),
+        ({"repeats": 0}, "repeats=0"),
+        ({"models": []}, "no model"),
+        ({"models": ["lanczoss"]}, "Did you mean lanczos"),
+        ({"region": (slice(0, 9), slice(0, 9))}, "too few to measure"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused(
+    tmp_path: Path, wishes: dict[str, object], words: str
+) -> None:
+    """Found after an hour, a wrong truth is an hour lost."""
+    keywords = {"models": ["nearest"], "scale": 2, **wishes}
+    with pytest.raises(sr.SuperresError, match=words):
+        sr.compare(np.ones((40, 40)), report=tmp_path, **keywords)
+
+
+def test_an_interval_is_given_only_for_enough_pictures() -> None:
+    """Of three pictures a bootstrap gives an interval that means nothing."""
+    assert all(math.isnan(end) for end in interval([1.0, 2.0, 3.0, 4.0], 0))
+    low, high = interval([1.0, 2.0, 3.0, 4.0, 5.0], 0)
+    assert 1 <= low < 3 < high <= 5
+    assert interval([2.0] * 5, 0) == (2.0, 2.0)
+
+
+def _picture(name: str) -> Picture:
+    pixels = np.ones((32, 32), np.float32)
+    return Picture(name, "clean image", "yx 32 x 32", "yx", pixels, None, (0, 1), 1.0, None, "")
+
+
+def _found(psnr: dict[str, list[float]]) -> tuple[Row, ...]:
+    count = len(psnr["lanczos"])
+    cells = [
+        Cell(f"p{i}", model, "cpu", "done", values={"psnr": values[i], "flux_error": 0.1})
+        for i in range(count)
+        for model, values in psnr.items()
+    ]
+    return rows_of([_picture(f"p{i}") for i in range(count)], cells, "lanczos", 0)
+
+
+def _grade(psnr: dict[str, list[float]], **more: float) -> tuple[str, str]:
+    count = len(psnr["lanczos"])
+    pictures = [_picture(f"p{i}") for i in range(count)]
+    cells = [
+        Cell(f"p{i}", model, "cpu", "done", values={"psnr": values[i], **more})
+        for i in range(count)
+        for model, values in psnr.items()
+    ]
+    rows = rows_of(pictures, cells, "lanczos", 0)
+    (verdict,) = verdicts_of(pictures, cells, rows, "lanczos")
+    return verdict.grade, verdict.words
+
+
+def test_differences_are_taken_on_the_same_pictures() -> None:
+    """Pictures differ by 20 dB; models by one. Unpaired, nothing would ever be seen."""
+    rows = _found({"lanczos": [20, 30, 40, 50, 25], "mine": [21, 31.2, 40.8, 51, 26.1]})
+    (row,) = (r for r in rows if r.scope == "difference" and r.figure == "psnr")
+    assert row.value == pytest.approx(1.0)
+    assert 0.79 < row.low <= row.high < 1.21
+    assert row.n == 5
+
+
+def test_verdicts_say_what_the_numbers_allow() -> None:
+    """A verdict that goes beyond the numbers is worse than none."""
+    base = [20.0, 30.0, 40.0, 50.0, 25.0]
+    up = [value + 1 + i / 10 for i, value in enumerate(base)]
+    mixed = [value + (-1) ** i for i, value in enumerate(base)]
+    assert _grade({"lanczos": base, "mine": up})[0] == "better"
+    assert _grade({"lanczos": up, "mine": base})[0] == "worse"
+    assert _grade({"lanczos": base, "mine": mixed})[0] == "similar"
+    grade, words = _grade({"lanczos": base[:1], "mine": up[:1]})
+    assert grade == "better"
+    assert "no interval can be given" in words
+    grade, words = _grade({"lanczos": base, "mine": up}, flux_error=7.0)
+    assert grade == "careful"
+    assert "Light was moved (7 %)" in words
+
+
+def test_the_command_line_prints_what_python_returns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scripts read the JSON; people the table, and where the report is."""
+    file = tmp_path / "one.tif"
+    tifffile.imwrite(file, np.full((40, 40), 7, np.uint8))
+    command = ["compare", str(file), "--models", "nearest", "--report", str(tmp_path / "out")]
+    assert _run([*command, "--device", "cpu", "--repeats", "1", "--samples", "1", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["cells"][0]["state"] == "done"
+    assert str(tmp_path / "out") in said.err
+    assert (tmp_path / "out" / "rows.csv").is_file()
