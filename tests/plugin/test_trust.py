@@ -99,6 +99,18 @@ def test_a_result_that_conserves_light_has_no_residual(viewer: Any, cells: Any) 
     assert "residual" in residual.name
 
 
+def test_masked_pixels_leave_a_residual_of_the_others(viewer: Any, cells: Any) -> None:
+    """Images that were registered have borders that are not a number."""
+    stack = cells.data.astype(np.float32)
+    stack[:, :3] = np.nan
+    source = viewer.add_image(stack, name="masked", axis_labels=("z", "y", "x"))
+    viewer.add_layer(upscale_layer(source, "bicubic", scale=2))
+    residual = consistency_layer(viewer)
+    assert np.isfinite(residual.data[0, 3:]).all()
+    assert "nan" not in residual.name
+    assert np.isfinite(residual.contrast_limits).all()
+
+
 def test_resolution_is_told_for_what_is_on_the_screen(
     viewer: Any, cells: Any, row: TrustRow, qtbot: Any
 ) -> None:

@@ -18,7 +18,7 @@ from napari_superres.consistency import conserve, repeat
 from napari_superres.training.camera import Camera
 from napari_superres.training.simulate import Pair, simulate
 from napari_superres.trust.flicker import flicker
-from napari_superres.trust.light import light
+from napari_superres.trust.light import light, residual_map
 from napari_superres.trust.similarity import grid_shift, similarity
 from napari_superres.trust.squirrel import error_map, squirrel
 
@@ -114,6 +114,28 @@ def test_light_that_was_scaled_or_moved_is_seen(pair: Pair) -> None:
     added = np.zeros_like(source)
     added[:8, :8] = 0.5 * span  # one of 64 blocks is off by half of the range
     assert light([(fine + repeat(added, 4), source)]).flux_error == pytest.approx(0.5 / 64)
+
+
+def test_pixels_without_a_value_spoil_no_others() -> None:
+    """One masked corner would make the whole residual map and its number vanish."""
+    rng = np.random.default_rng(4)
+    source = rng.normal(500, 50, (24, 24)).astype(np.float32)
+    result = repeat(source + rng.normal(0, 5, source.shape).astype(np.float32), 2)
+    whole = residual_map(result, source)
+    for hole in (np.nan, np.inf):
+        masked, finer = source.copy(), result.copy()
+        masked[0, 0] = hole
+        finer[:2, :2] = hole
+        found = residual_map(finer, masked)
+        assert not np.isfinite(found[0, 0])
+        known = np.isfinite(found)
+        assert known.sum() == source.size - 1
+        np.testing.assert_allclose(found[known], whole[known], atol=1e-3)
+        measured, expected = light([(finer, masked)]), light([(result, source)])
+        assert measured.residual == pytest.approx(expected.residual, rel=0.05)
+        assert measured.slope == pytest.approx(expected.slope, rel=0.05)
+        assert measured.flux_error == pytest.approx(expected.flux_error, rel=0.2)
+        assert np.isnan(light([(np.full_like(finer, hole), masked)]).residual)
 
 
 def test_squirrel_finds_the_blur_and_the_place_of_a_fault(pair: Pair) -> None:

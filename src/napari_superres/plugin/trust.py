@@ -314,7 +314,8 @@ def _map_look(name: str, colormap: str, limit: float, *, signed: bool) -> dict[s
 
 
 def _limit(values: np.ndarray) -> float:
-    return float(np.percentile(np.abs(values), _SHOWN)) or 1.0
+    finite = values[np.isfinite(values)]
+    return (float(np.percentile(np.abs(finite), _SHOWN)) if finite.size else 0.0) or 1.0
 
 
 def _length(period: float, unit: str, finest: float) -> str:

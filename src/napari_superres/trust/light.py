@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,24 +62,31 @@ def light(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Light:
         The slope is that of a regression on the source as it was recorded. Where noise was
         removed it lies below 1 even if all light is kept, by the noise's share of the source's
         variance. `flux_error` and `residual` relate to the source's range between its 0.1 and 99.9
-        percentiles, so gain and pedestal do not matter.
+        percentiles, so gain and pedestal do not matter. Neither pixels that are not finite count
+        nor blocks that hold one.
     """
     means = [coarse(result, source) for result, source in pairs]
     sources = [np.asarray(source, np.float64) for _, source in pairs]
     seen = np.concatenate([mean.ravel() for mean in means])
     true = np.concatenate([source.ravel() for source in sources])
+    known = np.isfinite(seen) & np.isfinite(true)
+    if not known.any():
+        return Light(*[float("nan")] * len(fields(Light)))
+    seen, true = seen[known], true[known]
     slope, intercept = best_fit(true, seen)
     back = best_fit(seen, true)[0]
     span = spread_of(true)
     blocks = np.concatenate(
-        [np.abs(_blocks(mean - source)) for mean, source in zip(means, sources, strict=True)]
+        [np.abs(_blocks(_less(mean, source))) for mean, source in zip(means, sources, strict=True)]
     )
+    blocks = blocks[np.isfinite(blocks)]
+    moved = float(blocks.mean()) if blocks.size else float("nan")
     residual = float(np.sqrt(np.mean((seen - true) ** 2)))
     return Light(
         slope=slope if span else float("nan"),
         intercept=intercept,
         r2=slope * back if span else float("nan"),  # the square of the correlation
-        flux_error=float(blocks.mean()) / span if span else float("nan"),
+        flux_error=moved / span if span else float("nan"),
         residual=residual / span if span else float("nan"),
     )
 
@@ -97,19 +104,26 @@ def residual_map(result: np.ndarray, source: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray, shape (y, x), float32
-        In the source's grey levels, above and below zero. Noise that was removed is in it.
+        In the source's grey levels, above and below zero. Noise that was removed is in it. Not
+        finite where one of the two is not.
     """
     if source.ndim == 3:
         return residual_map(*(np.mean(image[..., :3], axis=-1) for image in (result, source)))
-    return (coarse(result, source) - source).astype(np.float32)
+    return _less(coarse(result, source), source).astype(np.float32)
 
 
 def coarse(result: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Return a result averaged over the area of each pixel of its source, in float64."""
     scale = result.shape[-1] // source.shape[-1]
     # Sums in float32 would lose the last digits of a small signal on a large pedestal.
-    pedestal = float(source.flat[0]) if source.size else 0.0
+    finite = source[np.isfinite(source)]
+    pedestal = float(finite[0]) if finite.size else 0.0
     return block_mean(result - pedestal, scale).astype(np.float64) + pedestal
+
+
+def _less(mean: np.ndarray, source: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # infinity less infinity: not a number, as it should be
+        return np.asarray(mean - source)
 
 
 def _blocks(values: np.ndarray) -> np.ndarray:
