@@ -146,7 +146,8 @@ def _result(
     if cell.pixels is None:
         return (
             f"<figure><figcaption><b>{escape(cell.model)}</b></figcaption>"
-            f'<div class="failed">{escape(cell.reason)}</div></figure>'
+            f'<div class="failed" title="{escape(cell.reason)}">'
+            f"{escape(_first_sentence(cell.reason))}</div></figure>"
         )
     pixels = np.load(cell.pixels)
     figure = "psnr" if picture.truth is not None else "flux_error"
@@ -167,10 +168,10 @@ def _figure(
     under = (
         f'<span class="map"><img src="{difference}" alt="difference of {name}"></span>'
         if difference
-        else '<div class="none">no difference to show</div>'
+        else '<div class="none">–</div>'
     )
     return (
-        f"<figure><figcaption><b>{name}</b>{said}</figcaption>"
+        f"<figure><figcaption><b>{name}</b><span>{said}</span></figcaption>"
         f'<button class="frame"><img src="{png}" alt="{name}">'
         f'<span class="box" style="top:{view.top:.2%};left:{view.left:.2%}"></span>'
         f'<span class="bar" style="width:{width:.2%}"><span>{words}</span></span></button>'
@@ -209,7 +210,8 @@ def _table(made: Comparison, group: str) -> Iterator[str]:
     shown = [f for f in kinds if any(found[m, d, f] is not None for m, d in entries)]
     feasible = group == "feasibility"
     extra = ["fits the edge device"] if feasible and made.edge_memory else []
-    extra += ["licence", "commercial use", "network", "why not run"] if feasible else []
+    extra += ["licence", "commercial use", "network"] if feasible else []
+    extra += ["why not run"] if feasible and made.failed else []
     heads = [f'<th title="{escape(FIGURES[f].words)}">{_heading(f)}</th>' for f in shown]
     heads += [f'<th class="words">{title}</th>' for title in extra]
     yield _words(made, group)
@@ -270,10 +272,16 @@ def _feasible_words(made: Comparison, model: str, device: str) -> Iterator[str]:
         yield {True: "yes", False: "no", None: "unknown"}[made.fits(model, device)]
     yield spec.licence_words
     yield "allowed" if spec.commercial else "forbidden"
-    now = state(spec)
+    now = state(spec) if spec.weights or spec.folders else "bundled"
     yield {"bundled": "never", "ready": "no longer"}.get(now, "once, for the weights")
     own = [c for c in made.failed if (c.model, c.device) == (model, device)]
-    yield own[0].reason.partition(". ")[0] if own else ""
+    if made.failed:
+        yield _first_sentence(own[0].reason) if own else ""
+
+
+def _first_sentence(reason: str) -> str:
+    first, stop, _ = reason.partition(". ")
+    return first + stop.rstrip()
 
 
 def _differences(made: Comparison) -> Iterator[str]:

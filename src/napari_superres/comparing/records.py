@@ -179,7 +179,7 @@ FIGURES: dict[str, Figure] = {
     "gain": Figure(
         "resolution gain",
         "fidelity",
-        "x",
+        "×",
         2,
         "high",
         "finest period shared with the truth: the baseline's divided by this model's",
