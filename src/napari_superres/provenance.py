@@ -6,6 +6,7 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 from napari_superres._version import __version__
+from napari_superres.models.base_model import base_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ def history_record(image: Image, plan: Plan) -> dict[str, Any]:
         JSON values only.
     """
     spec = plan.spec
+    base = base_record(spec, plan.options)
     return {
         "program": "napari-superres",
         "version": __version__,
@@ -38,6 +40,7 @@ def history_record(image: Image, plan: Plan) -> dict[str, Any]:
         "trained_on": spec.domain,
         "proven": spec.proven,
         "weights": {file.name: file.sha256 for file in spec.weights},
+        **({"base": base} if base else {}),
         "licence": spec.licence,
         "commercial_use": spec.commercial,
         "citation": spec.citation,
@@ -91,6 +94,8 @@ def _sentences(record: Mapping[str, Any]) -> str:
     weights = [sha for sha in record["weights"].values() if sha]
     if weights:
         text.append(f"The weights have SHA-256 {weights[0]}.")
+    if "base" in record:
+        text.append(_base_words(record["base"]))
     if plan["limits"]:
         pairs = ", ".join(f"{low:g} to {high:g}" for low, high in plan["limits"])
         text.append(f"Intensities from {pairs} were mapped to the range that the model expects.")
@@ -106,7 +111,15 @@ def _sentences(record: Mapping[str, Any]) -> str:
     text.append(light[plan["consistency"]])
     if plan["samples"] > 1:
         text.append(_SAMPLES[bool(record.get("random"))].format(plan["samples"]))
-    if "part" in record:
-        text.append(f"This image holds the {record['part']}, in the units of the intensities.")
+    if "spread" in record:
+        text.append(f"This image holds the {record['spread']}, in the units of the intensities.")
     text.append("Detail finer than the original pixels is estimated by the model, not measured.")
     return " ".join(text)
+
+
+def _base_words(base: Mapping[str, str]) -> str:
+    if "sha256" in base:
+        return f"They stand on a base model with SHA-256 {base['sha256']}."
+    if "revision" in base:
+        return f"The base model is revision {base['revision']} of its folder on the hub."
+    return f"The base model lay in '{base['path']}'."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +21,13 @@ from napari_superres.cli import _run
 from napari_superres.estimate import REACHED, expected_speed, measure_speed
 from napari_superres.kept_tiles import KEPT
 from napari_superres.models import hub
-from napari_superres.models.cache import accepted_licences
+from napari_superres.models.base_model import base_record
+from napari_superres.models.cache import accepted_licences, weights_folder
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import load_engine
+from napari_superres.models.families.supir.base import FILES, IDS
 from napari_superres.models.weights import find_model, state
+from napari_superres.provenance import history_record, methods_text
 from napari_superres.upscaling import plan_for
 
 if TYPE_CHECKING:
@@ -112,8 +117,37 @@ def test_supir_from_a_file_of_ones_own_to_a_result_with_its_spread(
     assert record["seed"] == 7
     assert "SUPIR Software License" in record["licence"]
     assert len(record["weights"]["SUPIR-v0F_fp16.safetensors"]) == 64
+    assert record["base"] == {"path": str(supir.diffusers)}
     assert set(record["plan"]["options"]) == {option.name for option in MODELS["supir-v0f"].options}
-    assert spread.history[-1]["part"] == "sampling spread"
+    assert spread.history[-1]["spread"] == "sampling spread"
+
+
+def test_the_history_says_which_base_model_was_found(tmp_path: Path, supir: Tiny) -> None:
+    """base="" takes what is there: with another checkpoint the same history made other pixels."""
+    model = MODELS["supir-v0f"]
+    assert base_record(model, ()) == {}  # it is not here: a plan can be made all the same
+    hub_folder = tmp_path / "hub" / f"models--{IDS[0].replace('/', '--')}"
+    snapshot = hub_folder / "snapshots" / "abc"
+    (snapshot / "unet").mkdir(parents=True)
+    (hub_folder / "refs").mkdir()
+    (hub_folder / "refs" / "main").write_text("abc")
+    image = sr.Image(_zeros(16), "yx")
+    plan = plan_for(image, "supir-v0f", limits=(0, 1))
+    record = history_record(image, plan)
+    assert record["base"] == {"path": str(snapshot), "revision": "abc"}
+    assert "revision abc" in methods_text([record])
+
+    digest = hashlib.sha256(supir.single.read_bytes()).hexdigest()
+    weights_folder().mkdir(parents=True)
+    single = weights_folder() / FILES[0]
+    shutil.copy(supir.single, single)
+    record = history_record(image, plan)
+    assert record["base"] == {"path": str(single), "sha256": digest}
+    assert digest in methods_text([record])
+    assert "base" not in history_record(image, plan_for(image, "bicubic"))
+    for name in ("ldm-sr-x4", "pisa-sr-x4"):
+        own = (("base", str(tmp_path)),)
+        assert base_record(MODELS[name], own) == {"path": str(tmp_path)}
 
 
 def test_captions_are_shown_kept_and_can_be_changed(

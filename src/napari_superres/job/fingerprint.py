@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from napari_superres.image import Image
 
 
+_MODEL = ("model", "weights", "base", "engine")
+"""What a result's history says about the numbers that made its pixels."""
+
+
 def fingerprint(
     image: Image, layout: Layout, labels: Mapping[str, Image] | None = None
 ) -> dict[str, Any]:
@@ -40,7 +44,7 @@ def fingerprint(
     found = {
         "source": dict(image.source),
         "plan": image.plan.record() if image.plan is not None else None,
-        "model": {key: record[key] for key in ("model", "weights", "engine") if key in record},
+        "model": {key: record[key] for key in _MODEL if key in record},
         "layout": layout.record(),
         "codecs": CODECS if layout.sharded else "blosc(zstd 1, bitshuffle)",
         "place": list(image.translation),

@@ -141,6 +141,8 @@ class Family(Protocol):
     # Families of models that restore planes have these too.
     # check_options(spec, options): refuses options that make no sense together
     # work(spec, options, height, width) -> Work: what there is to compute for a plane
+    # Those that stand on another model:
+    # base_place(spec, options) -> Path: where that is; a WeightsError if it is not here
     # And those whose files have no published checksum:
     # check_file(spec, file, path): refuses a file that does not fit
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 from napari_superres.errors import ResourceError
+from napari_superres.models.base_model import base_record
 from napari_superres.planning import make_plan
 from napari_superres.plugin.compute import filled
 from napari_superres.plugin.progressive import for_viewing
@@ -67,7 +68,10 @@ def prepare(image: Image, settings: Settings, meter: Meter) -> Generator[object,
     """Make the plan of an on-demand layer; the pixels are surveyed if the model needs it."""
     meter.step = "preparing"
     yield None
-    return plan_for(image, **settings)
+    plan = plan_for(image, **settings)
+    # The history holds a checksum of gigabytes, which is remembered: not on the main thread.
+    base_record(plan.spec, plan.options)
+    return plan
 
 
 def preview(

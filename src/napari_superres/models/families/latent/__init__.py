@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import SettingError
 from napari_superres.models.families.supir import check_installed
+from napari_superres.models.hub import find_folder
 from napari_superres.models.workload import Work, fused_tiles
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
 def check_options(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> None:
     """Refuse options that make no sense together, before anything is loaded."""
     settings_from(options, spec.name)
+
+
+def base_place(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> Path:
+    """Return the folder of the model; see `base_model.base_record`."""
+    return find_folder(settings_from(options, spec.name).base, spec.folders, spec.name)
 
 
 def work(spec: ModelSpec, options: Sequence[tuple[str, Any]], height: int, width: int) -> Work:

@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from napari_superres.errors import WeightsError
 from napari_superres.models import strips
-from napari_superres.models.families.latent import MULTIPLE
+from napari_superres.models.families.latent import MULTIPLE, base_place
 from napari_superres.models.families.supir.text import encode_folder
-from napari_superres.models.hub import find_folder
 from napari_superres.models.latent_tiles import lay_tiles
 from napari_superres.models.parts import load_part
 from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
@@ -174,7 +173,7 @@ def load_latent(spec: ModelSpec, settings: Settings, setting: Setting) -> Latent
     dtype = torch_type(setting.device, setting.precision)
     device = torch.device(setting.device)
     plain = spec.name.startswith("ldm-sr")
-    folder = find_folder(settings.base, spec.folders, spec.name)
+    folder = base_place(spec, setting.options)
     read = _load_plain if plain else _load_worded
     parts = read(folder, settings, dtype)
     for part in (parts.network.to(device), parts.decoder.to(device)):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_superres.errors import SettingError, WeightsError
 from napari_superres.models.families.supir import check_installed
 from napari_superres.models.families.supir.sizes import working_size
+from napari_superres.models.hub import find_folder
 from napari_superres.models.workload import Work, fused_tiles
 
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
 def check_options(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> None:
     """Refuse options that make no sense together, before anything is loaded."""
     settings_from(options, spec.name)
+
+
+def base_place(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> Path:
+    """Return the folder of Stable Diffusion 2.1; see `base_model.base_record`."""
+    return find_folder(settings_from(options, spec.name).base, IDS, spec.name)
 
 
 def check_file(spec: ModelSpec, file: WeightFile, path: Path) -> None:

@@ -9,13 +9,12 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from napari_superres.models import strips
-from napari_superres.models.families.onestep import IDS
+from napari_superres.models.families.onestep import base_place
 from napari_superres.models.families.onestep.lora import merge, read_changes
 from napari_superres.models.families.supir.colour import FIXES
 from napari_superres.models.families.supir.pipeline import resize
 from napari_superres.models.families.supir.sizes import working_size
 from napari_superres.models.families.supir.text import encode_folder
-from napari_superres.models.hub import find_folder
 from napari_superres.models.latent_tiles import lay_tiles
 from napari_superres.models.parts import load_part, open_tensors
 from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
@@ -134,7 +133,7 @@ def load_onestep(
     device = torch.device(setting.device)
     tensors = open_tensors(path, recipe.under)
     changes = [read_changes(tensors, end, str(path)) for end in (recipe.fidelity, recipe.looks)]
-    folder = find_folder(settings.base, IDS, spec.name)
+    folder = base_place(spec, setting.options)
     half = dtype != torch.float32
     faithful = load_part(folder, "unet", UNet2DConditionModel, torch.float32, half=half)
     merge(faithful, changes[0], recipe.alpha, str(path))

@@ -79,6 +79,14 @@ def check_options(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> None:
     settings_from(options)
 
 
+def base_place(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> Path:
+    """Return where the SDXL checkpoint is that would be used; see `base_model.base_record`."""
+    check_installed(spec.name)
+    from napari_superres.models.families.supir.base import find_base
+
+    return find_base(settings_from(options).base)
+
+
 def check_file(spec: ModelSpec, file: WeightFile, path: Path) -> None:
     """Refuse a file that is not a complete SUPIR file; see `library.add`."""
     check_installed(spec.name)
