@@ -39,6 +39,9 @@ _SHARE = (
     "rods, phase contrast, transmitted light, stained tissue, electron micrographs, granular "
     "texture, opaque fragments, test lines); no recorded image was used."
 )
+MARGIN = 1.25
+"""How much wider than on simulated images the 90 % bound is made. Real micrographs hold grain that no
+simulation has: without it the bound held 71 to 91 % of the pixels of real ones, case by case."""
 LIMITS = (
     "Planes are treated one by one; nothing is learned along z or time.",
     "Detail finer than the source's pixels is an estimate. Do not count, measure or name a "
@@ -106,7 +109,7 @@ def export(
     records = evaluate(network, judging, network.scales)
     paths = []
     for scale in network.scales:
-        bound = bound_of(error_ratios(network, degraded_pairs(setting, scale)))
+        bound = MARGIN * bound_of(error_ratios(network, degraded_pairs(setting, scale)))
         ratios = error_ratios(network, degraded_pairs(judging, scale))
         card = {
             "name": f"{name}-x{scale}",
