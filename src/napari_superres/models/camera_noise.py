@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # Orders of the differences. Differences of the second order are the classical choice (J. Immerkaer,
 # Comput. Vis. Image Underst. 64, 300 (1996)); those of the fourth see less of the structure, and
@@ -89,10 +89,7 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
         Zero throughout when nothing is left, or when every piece is constant.
     """
     means, variances, powers, spreads = [], [], [], []
-    for window in windows:
-        pixels = np.asarray(window, dtype=np.float64)
-        if min(pixels.shape) < _SMALLEST or not np.isfinite(pixels).all() or not np.ptp(pixels):
-            continue
+    for pixels in _usable(windows):
         mean, variance = _blocks(pixels)
         means.append(mean)
         variances.append(variance)
@@ -125,10 +122,7 @@ def photon_transfer(windows: Iterable[np.ndarray]) -> tuple[float, float]:
         Variance at brightness 0; negative where a pedestal lies under the light.
     """
     means, variances = [], []
-    for window in windows:
-        pixels = np.asarray(window, dtype=np.float64)
-        if min(pixels.shape) < _SMALLEST or not np.isfinite(pixels).all() or not np.ptp(pixels):
-            continue
+    for pixels in _usable(windows):
         mean, variance = _blocks(pixels)
         means.append(mean)
         variances.append(variance)
@@ -140,6 +134,14 @@ def photon_transfer(windows: Iterable[np.ndarray]) -> tuple[float, float]:
     together = np.average((brightness - middle) * (calm - level), weights=weights)
     slope = max(0.0, float(together / spread)) if spread > 0 else 0.0
     return slope, float(level - slope * middle)
+
+
+def _usable(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the windows that can tell noise, in float64."""
+    for window in windows:
+        pixels = np.asarray(window, dtype=np.float64)
+        if min(pixels.shape) >= _SMALLEST and np.isfinite(pixels).all() and np.ptp(pixels):
+            yield pixels
 
 
 def _differences(pixels: np.ndarray, order: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.signal.windows import hann
 
 from napari_superres.errors import InputError
 from napari_superres.trust.figures import figure
-from napari_superres.trust.similarity import best_fit
+from napari_superres.trust.similarity import best_fit, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -225,8 +225,7 @@ def beyond_sampling(pairs: Sequence[tuple[np.ndarray, np.ndarray]], scale: int) 
         truth's own noise is detail nobody can recover.
     """
     bins = _bins(pairs)
-    results = np.concatenate([np.ravel(r) for r, _ in pairs])
-    gain, _ = best_fit(results, np.concatenate([np.ravel(t) for _, t in pairs]))
+    gain, _ = best_fit(joined([r for r, _ in pairs]), joined([t for _, t in pairs]))
     sums = np.asarray(
         sum(_ring_sums(gain * _spectrum(r), _spectrum(t), _radius(r.shape), bins) for r, t in pairs)
     )

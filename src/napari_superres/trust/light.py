@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_superres.consistency import block_mean
 from napari_superres.trust.figures import figure
-from napari_superres.trust.similarity import best_fit, spread_of
+from napari_superres.trust.similarity import best_fit, joined, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +67,7 @@ def light(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Light:
     """
     means = [coarse(result, source) for result, source in pairs]
     sources = [np.asarray(source, np.float64) for _, source in pairs]
-    seen = np.concatenate([mean.ravel() for mean in means])
-    true = np.concatenate([source.ravel() for source in sources])
+    seen, true = joined(means), joined(sources)
     known = np.isfinite(seen) & np.isfinite(true)
     if not known.any():
         return Light(*[float("nan")] * len(fields(Light)))

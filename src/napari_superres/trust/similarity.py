@@ -53,10 +53,10 @@ def similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Similarity:
     """
     results = [np.asarray(result, np.float64) for result, _ in pairs]
     truths = [np.asarray(truth, np.float64) for _, truth in pairs]
-    flat_truth = _joined(truths)
-    gain, offset = best_fit(_joined(results), flat_truth)
+    flat_truth = joined(truths)
+    gain, offset = best_fit(joined(results), flat_truth)
     fitted = [gain * result + offset for result in results]
-    error = float(np.mean((_joined(fitted) - flat_truth) ** 2))
+    error = float(np.mean((joined(fitted) - flat_truth) ** 2))
     span = spread_of(flat_truth)
     likeness = [
         structural_similarity(
@@ -139,5 +139,6 @@ def _decibels(error: float, span: float) -> float:
     return float(-10 * np.log10(max(error / span**2, _PERFECT)))
 
 
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the values of all windows in one row."""
     return np.concatenate([part.ravel() for part in parts])

@@ -19,7 +19,7 @@ from scipy import ndimage, optimize
 
 from napari_superres.trust.figures import figure
 from napari_superres.trust.light import coarse
-from napari_superres.trust.similarity import best_fit
+from napari_superres.trust.similarity import best_fit, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,8 @@ def squirrel(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Squirrel:
     means = [coarse(result, source) for result, source in pairs]
     sources = [np.asarray(source, np.float64) for _, source in pairs]
     sigma, gain, offset = _fit(means, sources)
-    seen = _flat([_blurred(mean, sigma) for mean in means])
-    wanted = _flat(sources)
+    seen = joined([_blurred(mean, sigma) for mean in means])
+    wanted = joined(sources)
     spread = float(seen.std() * wanted.std())
     covariance = float(np.mean((seen - seen.mean()) * (wanted - wanted.mean())))
     return Squirrel(
@@ -91,10 +91,10 @@ def error_map(result: np.ndarray, source: np.ndarray) -> np.ndarray:
 
 def _fit(means: Sequence[np.ndarray], sources: Sequence[np.ndarray]) -> tuple[float, float, float]:
     """Return the blur in source pixels, gain and offset that explain the source best."""
-    wanted = _flat(sources)
+    wanted = joined(sources)
 
     def fitted(sigma: float) -> tuple[float, float, float]:
-        seen = _flat([_blurred(mean, sigma) for mean in means])
+        seen = joined([_blurred(mean, sigma) for mean in means])
         gain, offset = best_fit(seen, wanted)
         return float(np.mean((gain * seen + offset - wanted) ** 2)), gain, offset
 
@@ -111,7 +111,3 @@ def _fit(means: Sequence[np.ndarray], sources: Sequence[np.ndarray]) -> tuple[fl
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     return np.asarray(ndimage.gaussian_filter(image, sigma, mode="reflect")) if sigma else image
-
-
-def _flat(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([part.ravel() for part in parts])
