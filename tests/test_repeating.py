@@ -13,13 +13,14 @@ import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.cli import main
 from napari_superres.errors import InputError
-from napari_superres.image import Image
 from napari_superres.repeating import as_command, as_python, default_output, keywords
 from napari_superres.selection import select
 from napari_superres.upscaling import plan_for
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_superres.image import Image
 
 
 @pytest.fixture

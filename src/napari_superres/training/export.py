@@ -40,8 +40,8 @@ _SHARE = (
     "texture, opaque fragments, test lines); no recorded image was used."
 )
 MARGIN = 1.25
-"""How much wider than on simulated images the 90 % bound is made. Real micrographs hold grain that no
-simulation has: without it the bound held 71 to 91 % of the pixels of real ones, case by case."""
+"""How much wider than on simulated images the 90 % bound is made. Real micrographs hold grain that
+no simulation has: without it the bound held 71 to 91 % of the pixels of real ones, case by case."""
 LIMITS = (
     "Planes are treated one by one; nothing is learned along z or time.",
     "Detail finer than the source's pixels is an estimate. Do not count, measure or name a "
