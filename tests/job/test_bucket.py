@@ -155,7 +155,87 @@ def test_a_job_that_was_taken_over_stops(
     assert json.loads(lock.read_bytes()) == {"owner": "somebody else"}
 
 
-@pytest.mark.parametrize("mood", [503, "lose"])
+def test_what_was_taken_over_before_the_first_block_is_left_alone(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop wakes up and clears away what it has not begun: the other machine's blocks."""
+    url = f"{bucket.url}/work/a.ome.zarr"
+    steps = run(small(seconds=0.3), url, workers=1)
+    while next(steps).step != "computing":
+        pass
+    RemotePath(f"{url}.part/lock").write_bytes(json.dumps({"owner": "somebody else"}).encode())
+    theirs = RemotePath(f"{url}/0/c/0/0/0")
+    theirs.write_bytes(b"of somebody else")
+    steps.close()
+    assert theirs.read_bytes() == b"of somebody else"
+    assert RemotePath(f"{url}.part/lock").is_file()
+
+
+def test_a_job_can_be_interrupted_any_number_of_times(bucket: Bucket, tmp_path: Path) -> None:
+    """Preempted nodes start the same command twenty times a night."""
+    url = f"{bucket.url}/work/a.ome.zarr"
+    for _ in range(3):
+        stopped(url, 2)
+    lists = bucket.objects("work/a.ome.zarr.part")
+    assert set(lists) == {"lock", "manifest.jsonl"}, "as many as after the first time"
+    (last,) = list(run(small(), url))[-1:]
+    assert last.kept >= 2
+    assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
+
+
+def test_parts_of_a_job_write_to_a_bucket(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job array on a shared home; then it vanishes, and another cluster does the rest."""
+    url = f"{bucket.url}/work/a.ome.zarr"
+    first = list(run(small(), url, part="1/3"))[-1]
+    assert (first.elsewhere, first.done) == (2, first.total)
+    steps = run(small(), url, part="2/3", workers=1)
+    assert next(steps).total > 0
+    steps.close()
+    monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path / "another cluster"))
+    monkeypatch.setattr(bucket_module, "STALE_SECONDS", -1.0)
+    assert list(run(small(), url, part="3/3"))[-1].elsewhere == 1
+    assert list(run(small(), url, part="1/3"))[-1].kept == first.total
+    with pytest.raises(UnreadableError, match="without OME-Zarr metadata"):
+        sr.read(url)
+    assert list(run(small(), url, part="2/3"))[-1].elsewhere == 0
+    assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
+    assert not bucket.objects("work/a.ome.zarr.part")
+
+
+def test_a_part_that_was_taken_over_stops(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the parts of two clusters would write into each other's result."""
+    monkeypatch.setattr(bucket_module, "BEAT_SECONDS", 0.05)
+    url = f"{bucket.url}/work/a.ome.zarr"
+    steps = run(small(seconds=0.2), url, part="1/2", workers=1)
+    while next(steps).step != "computing":
+        pass
+    lock = RemotePath(f"{url}.part/lock")
+    lock.write_bytes(json.dumps({"owner": "somebody else"}).encode())
+    with pytest.raises(OutputError, match="taken over"):
+        list(steps)
+    assert json.loads(lock.read_bytes()) == {"owner": "somebody else"}
+
+
+def test_lists_of_a_job_that_was_thrown_away_are_not_taken_up(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They name other blocks, and would pass for done."""
+    url = f"{bucket.url}/work/a.ome.zarr"
+    list(run(stack((2, 60, 50)), url, part="1/2"))
+    stopped(url, 1, overwrite=True)
+    assert "manifest.1-of-2.jsonl" in bucket.objects("work/a.ome.zarr.part")
+    monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path / "another machine"))
+    monkeypatch.setattr(bucket_module, "STALE_SECONDS", -1.0)
+    step = next(run(small(), url, part="2/2"))
+    (folder,) = (tmp_path / "another machine" / "jobs").iterdir()
+    assert (folder / "manifest.jsonl").exists()
+    assert not (folder / "manifest.1-of-2.jsonl").exists()
+    assert step.failed == 0
+
+
+@pytest.mark.parametrize("mood", [pytest.param(503, marks=pytest.mark.slow), "lose"])
 def test_a_bucket_that_stumbles_is_asked_again(bucket: Bucket, tmp_path: Path, mood: Any) -> None:
     """A weekend has many bad seconds; an answer that is lost may have been a yes."""
     bucket.mood = lambda method, key, before: mood if before == 0 else 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Image
+    from napari_superres.job.bucket import Claim
     from napari_superres.job.destination import Destination
     from napari_superres.job.lock import Lock
     from napari_superres.job.manifest import Manifest
@@ -91,6 +93,7 @@ class Blocks:
         pool : Pool
         contents : bool
             Whether files that are there from earlier are read again, or only their sizes looked at.
+            In a bucket they never are: it answers for what it holds, and to read it all costs.
 
         Raises
         ------
@@ -100,7 +103,8 @@ class Blocks:
         self.work.scratch.mkdir(exist_ok=True)
         packed = self.work if pool.shares_memory else pack(self.work)
         if self.kept:
-            yield from self._checked(pool, packed, contents)
+            on_disk = isinstance(self.target.root, Path)
+            yield from self._checked(pool, packed, contents and on_disk)
         yield self.progress("computing", 0.0)
         for number in self.manifest.passes:
             try:
@@ -264,8 +268,8 @@ class Blocks:
         return error
 
 
-def check_held(lock: Lock) -> None:
-    """Refuse to go on when somebody has taken the lock for abandoned.
+def check_held(lock: Lock | Claim) -> None:
+    """Refuse to go on when somebody has taken a lock, or the claim to a bucket, for abandoned.
 
     Raises
     ------

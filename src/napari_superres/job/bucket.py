@@ -22,7 +22,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import OutputError
-from napari_superres.job.lock import STALE_SECONDS
+from napari_superres.job.lock import STALE_SECONDS, revoke
 from napari_superres.job.manifest import read_fingerprint
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Claim:
 
     def __init__(self, target: Destination) -> None:
         self.target = target
+        self.what = target.path
         self.beside = target.beside
         self._owner = ""
         self._copied: dict[str, int] = {}
@@ -67,8 +68,9 @@ class Claim:
     def __enter__(self) -> Claim:
         if self.beside is not None:
             self._owner = _owner(self.target.part / "owner")
-            self._take(self.beside / "lock")
-            self._fetch(self.beside)
+            was_ours = self._take(self.beside / "lock")
+            if not (was_ours and self.target.manifest.exists()):
+                self._fetch(self.beside)
             self._beat.start()
         return self
 
@@ -103,11 +105,14 @@ class Claim:
         """Return whether the claim is still this folder's."""
         return self.beside is None or _read(self.beside / "lock").get("owner") == self._owner
 
-    def _take(self, lock: RemotePath) -> None:
+    def _take(self, lock: RemotePath) -> bool:
+        """Take the claim, and return whether it was this folder's already."""
+        was_ours = True
         while not lock.create(self._record()):
             there = _read(lock)
             if there.get("owner") == self._owner:
-                return
+                return was_ours
+            was_ours = False
             try:
                 state = lock.stat()
             except FileNotFoundError:  # given up meanwhile
@@ -119,6 +124,7 @@ class Claim:
                     "Wait for it to end. If it was killed, wait a minute.",
                 )
             lock.swap(self._record(), state.etag)  # whoever was first has it: look again
+        return False
 
     def _give_sign(self, lock: RemotePath) -> bool:
         """Write the record anew, and return whether it was still ours."""
@@ -145,7 +151,10 @@ class Claim:
             clock.unlink()
 
     def _fetch(self, beside: RemotePath) -> None:
-        """Take over the lists of a job that ran elsewhere, unless ours say more."""
+        """Take over the lists of a job that ran elsewhere, in place of ours.
+
+        They say all that ours said when they were last copied: whoever went on took them over.
+        """
         names = [p.name for p in beside.iterdir() if p.name.startswith("manifest")]
         main = self.target.manifest
         for name in sorted(names, key=lambda name: name != main.name):  # the main one first
@@ -157,11 +166,9 @@ class Claim:
                 if ours is None or ours != read_fingerprint(copy):
                     for path in (main, *self.target.part_manifests()):
                         path.unlink(missing_ok=True)
-            place = self.target.part / name
-            if place.exists():
-                # What both say is read together; what is in neither file of a block is found out.
-                place = self.target.manifest_of(f"elsewhere-{place.stem}")
-            copy.replace(place)
+            elif read_fingerprint(copy) != read_fingerprint(main):
+                continue  # of a job that was thrown away
+            copy.replace(self.target.part / name)
 
     def _refresh(self) -> None:
         assert self.beside is not None
@@ -169,8 +176,9 @@ class Claim:
         while not self._stop.wait(BEAT_SECONDS):
             try:
                 if not self._give_sign(self.beside / "lock"):
-                    # Whoever looks at the local lock, here or in a worker, finds it gone and stops.
-                    self.target.lock.unlink(missing_ok=True)
+                    # Whoever looks at a local lock, here or in a worker, finds it gone and stops.
+                    for path in (self.target.lock, *self.target.part_locks()):
+                        revoke(path)
                     return
                 if time.monotonic() - copied >= COPY_SECONDS:
                     self.copy()

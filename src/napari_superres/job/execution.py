@@ -7,7 +7,6 @@ from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_superres.errors import IncompleteError, SuperresError
@@ -118,11 +117,10 @@ class Job:
             try:
                 blocks = Blocks(self.image, target, self.layout, manifest, lock)
                 with Pool(executor, workers) as pool:
-                    # A bucket answers for what it holds; to read it all again costs.
-                    on_disk = isinstance(target.root, Path)
-                    yield from self._to_the_end(pool, blocks, contents=on_disk)
+                    yield from self._to_the_end(pool, blocks, claim)
             except BaseException:
-                if new and manifest.done == 0:
+                # What somebody else has taken over is theirs.
+                if new and manifest.done == 0 and lock.is_held() and claim.is_held():
                     manifest.close()
                     abandon(target)
                 raise
@@ -157,18 +155,19 @@ class Job:
                 yield from blocks.iterate(pool)
                 manifest.note_end()
                 manifest.close()
-                left = yield from self._unless_others_are_missing(pool, part, own)
+                left = yield from self._unless_others_are_missing(pool, part, own, claim)
         yield replace(blocks.progress("computing", 0.0), elsewhere=left)
 
     def _unless_others_are_missing(
-        self, pool: Pool, part: Part, own: Lock
+        self, pool: Pool, part: Part, own: Lock, claim: Claim
     ) -> Generator[Progress, None, int]:
         """Finish the result if all parts are done. Return how many are not."""
         target = self.target
         try:
             with Lock(target.lock, target.path, wait=math.inf) as lock:
-                if not own.is_held():
+                if not target.manifest.exists():
                     return 0  # another part has finished the result and swept the folder
+                check_held(own)
                 left = _missing_parts(target, part)
                 if left:
                     return left
@@ -179,19 +178,20 @@ class Job:
                     if missing and not part.count:
                         raise _too_early(target, missing, self.layout.tasks(0))
                     blocks = Blocks(self.image, target, self.layout, manifest, lock)
-                    yield from self._to_the_end(pool, blocks, contents=False)
+                    yield from self._to_the_end(pool, blocks, claim, contents=False)
         except BusyError as error:
             if error.doing != FINISHING:
                 raise
         return 0
 
     def _to_the_end(
-        self, pool: Pool, blocks: Blocks, *, contents: bool = True
+        self, pool: Pool, blocks: Blocks, claim: Claim, *, contents: bool = True
     ) -> Iterator[Progress]:
         """Compute what is missing, look at every file once more, and give the result its name."""
         target, manifest = self.target, blocks.manifest
         yield from blocks.iterate(pool, contents=contents)
         yield from blocks.confirmed()
+        check_held(claim)
         last = chain(
             self._write_labels(pool),
             finish(target, self.layout, self.image, manifest.commit, tuple(self.labels)),

@@ -81,7 +81,8 @@ class Export:
                 take_name(target, target.exported)
                 sync_folders({target.path.parent})
             finally:
-                clear(target)
+                if lock.is_held():  # else it is somebody else's
+                    clear(target)
 
 
 def is_streamable(image: Image) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -81,8 +82,8 @@ class Lock:
     """The right to write one result, or a part of one; a context manager.
 
     On one machine the operating system's own file lock decides: it is gone when its process is, by
-    whatever death. Between machines, whose file locks may not see each other, a record in the file
-    is refreshed every few seconds.
+    whatever death. Between machines, whose file locks may not see each other, and on file systems
+    that have none, a record in the file is refreshed every few seconds.
 
     Parameters
     ----------
@@ -117,7 +118,6 @@ class Lock:
             if record.get("doing") or time.monotonic() >= deadline:
                 raise self._busy(record)
             time.sleep(LOOK_SECONDS)
-        self.note("")
         self._beat.start()
         return self
 
@@ -158,8 +158,15 @@ class Lock:
     def _taken(self) -> bool:
         """Take the lock if nobody has it."""
         self.path.parent.mkdir(exist_ok=True)
-        self._file = self.path.open("a+b")
-        if not _system_lock(self._file):
+        try:
+            self._file = self.path.open("a+b")
+        except FileNotFoundError:  # its folder was removed this very moment
+            return self._taken()
+        locked = _system_lock(self._file)
+        has_locks = locked is not None
+        if not has_locks:
+            locked = holder(self.path) is None or _age(self.path) >= STALE_SECONDS
+        if not locked:
             self._file.close()
             return False
         if not _same_file(self._file, self.path):
@@ -169,6 +176,12 @@ class Lock:
         if elsewhere and _age(self.path) < STALE_SECONDS:
             self._file.close()
             return False
+        self.note("")
+        if not has_locks:
+            time.sleep(LOOK_SECONDS)  # of several that came at once, the last to write has it
+            if not self.is_held():
+                self._file.close()
+                return False
         return True
 
     def _busy(self, record: dict[str, Any]) -> BusyError:
@@ -196,6 +209,15 @@ class Lock:
 def holds(path: Path, token: str) -> bool:
     """Return whether the lock at a path carries a token. For workers on other machines."""
     return token_of(path) == token
+
+
+def revoke(path: Path) -> None:
+    """Take a lock from whoever holds it: they, and their workers, find out when they look.
+
+    The file stays, because Windows deletes none that is open.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        file.truncate(0)
 
 
 def holder(path: Path) -> Holder | None:
@@ -233,8 +255,11 @@ def _read(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _system_lock(file: Any) -> bool:
-    """Take the operating system's lock of a file; False if another process has it."""
+def _system_lock(file: Any) -> bool | None:
+    """Take the operating system's lock of a file; False if another process has it.
+
+    None on a file system without locks, where the records alone decide.
+    """
     try:
         if sys.platform == "win32":
             file.seek(_FAR)
@@ -243,8 +268,8 @@ def _system_lock(file: Any) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
-    except OSError:  # a file system without locks: the heartbeat alone decides
-        return True
+    except OSError:
+        return None
     return True
 
 
