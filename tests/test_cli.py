@@ -19,8 +19,9 @@ import tifffile
 import napari_superres as sr
 from napari_superres.cli import _run, parsing
 from napari_superres.cli.console import progress_bar
-from napari_superres.cli.upscale import default_output, duration
+from napari_superres.cli.upscale import duration
 from napari_superres.cli.upscale import upscale as upscale_command
+from napari_superres.formats.suffixes import result_path
 from napari_superres.image import Image
 from napari_superres.job import Progress
 
@@ -219,7 +220,16 @@ def test_doctor_tells_versions_and_devices(capsys: pytest.CaptureFixture[str]) -
 )
 def test_the_output_has_the_inputs_name(source: str, expected: str) -> None:
     """Nobody should have to invent a name."""
-    assert default_output(source, 4) == Path(expected)
+    assert Path(result_path(source, 4)) == Path(expected)
+
+
+def test_a_plan_for_a_folder_that_is_not_there_is_refused(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip in a name is no bug of ours."""
+    target = stack.parent / "resluts" / "a.ome.zarr"
+    assert _run(["upscale", str(stack), str(target), "-m", "nearest", "--dry-run"]) == 4
+    assert "There is no folder" in capsys.readouterr().err
 
 
 class TestParsing:

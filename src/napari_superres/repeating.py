@@ -7,11 +7,10 @@ change the result.
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import InputError
-from napari_superres.formats.suffixes import split_suffix
+from napari_superres.formats.suffixes import result_path
 from napari_superres.models.catalog import MODELS
 
 if TYPE_CHECKING:
@@ -150,9 +149,7 @@ def default_output(records: Sequence[Mapping[str, Any]]) -> str:
     scale = 1
     for record in records:
         scale *= int(record["plan"]["scale"])
-    path = _path(records[0])
-    folder = Path() if "://" in path else Path(path).parent
-    return str(folder / f"{split_suffix(path)[0]}_x{scale}.ome.zarr")
+    return result_path(_path(records[0]), scale)
 
 
 def _heading(record: Mapping[str, Any]) -> str:

@@ -23,7 +23,8 @@ from napari_superres.cli.options import (
     with_options,
 )
 from napari_superres.errors import ResourceError, WeightsError
-from napari_superres.formats.suffixes import split_suffix, spread_path
+from napari_superres.formats.remote import is_url
+from napari_superres.formats.suffixes import result_path, split_suffix, spread_path
 from napari_superres.models.captions import parse_captions, reviewing, write_captions
 from napari_superres.models.weights import state
 from napari_superres.resources import human_bytes
@@ -85,7 +86,7 @@ def upscale(
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
     begin = time.monotonic()
     image, result, spread, labels, notes = opened(source, wishes)
-    target = output or str(default_output(source, result.plan.scale))
+    target = output or result_path(source, result.plan.scale)
     if dry_run:
         _print_plan(image, result, needs(result, target, workers), as_json=as_json)
         return
@@ -147,20 +148,8 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
 
     wishes["device"], _ = choose_workers(wishes["device"])
     image, result, *_ = opened(source, consent(wishes, needed=False))
-    target = str(default_output(source, result.plan.scale))
+    target = result_path(source, result.plan.scale)
     _print_plan(image, result, needs(result, target, workers), as_json=as_json)
-
-
-def default_output(source: str, scale: int) -> Path:
-    """Return where a result goes when nobody says: beside its source."""
-    path = Path(source.rstrip("/\\"))
-    folder = Path() if "://" in source else path.parent
-    stem = path.name
-    for ending in (".ome.zarr", ".ome.tiff", ".ome.tif", ".zarr", path.suffix):
-        if ending and stem.lower().endswith(ending):
-            stem = stem[: -len(ending)]
-            break
-    return folder / f"{stem}_x{scale}.ome.zarr"
 
 
 def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> None:
@@ -223,11 +212,15 @@ def _refuse(machine: Needs) -> None:
 
 @contextmanager
 def captions_shown(plan: Plan, target: str, *, quiet: bool) -> Iterator[None]:
-    """Show what a captioner says of each plane, and write it beside OUT, to be read and changed."""
+    """Show what a captioner says of each plane, and write it to a file, to be read and changed.
+
+    It lies beside OUT, or in the working folder if that is in a bucket.
+    """
     if not dict(plan.options).get("captioner"):
         yield
         return
-    path = Path(target).with_name(f"{split_suffix(target)[0]}_captions.json")
+    folder = Path() if is_url(target) else Path(target).parent
+    path = folder / f"{split_suffix(target)[0]}_captions.json"
     captions = parse_captions(str(dict(plan.options)["captions"]))
 
     def show(plane: int, caption: str) -> str:

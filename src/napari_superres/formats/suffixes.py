@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 _HERE = "napari_superres.formats"
 
@@ -53,6 +54,19 @@ def split_suffix(path: str) -> tuple[str, str]:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)], suffix
     return name, ""
+
+
+def result_path(source: str, scale: int) -> str:
+    """Return where a result goes when nobody says: beside its source, with the scale factor.
+
+    Parameters
+    ----------
+    source : str
+        A file or a folder; the result of a URL lies in the working folder.
+    scale : int
+    """
+    folder = Path() if "://" in source else Path(source).parent
+    return str(folder / f"{split_suffix(source)[0]}_x{scale}.ome.zarr")
 
 
 def spread_path(path: str) -> str:

@@ -203,11 +203,24 @@ def check_destination(target: Destination, image: Image, *, overwrite: bool) -> 
                     "other: the source would be lost.",
                     "Choose another name.",
                 )
-    if not folder.is_dir():
-        raise OutputError(f"There is no folder '{folder}' for '{path.name}'.", "Make it first.")
+    check_folder(target)
     check_free(target, overwrite=overwrite)
     if not os.access(folder, os.W_OK):
         raise OutputError(f"'{folder}' cannot be written: permission denied.", "Choose another.")
+
+
+def check_folder(target: Destination) -> None:
+    """Refuse a place in a folder that is not there. Buckets have no folders.
+
+    Raises
+    ------
+    OutputError
+    """
+    if isinstance(target.path, Path) and not target.path.parent.is_dir():
+        raise OutputError(
+            f"There is no folder '{target.path.parent}' for '{target.path.name}'.",
+            "Make it first.",
+        )
 
 
 def check_free(target: Destination, *, overwrite: bool) -> None:

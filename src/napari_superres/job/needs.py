@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_superres.errors import ResourceError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.formats.remote_path import RemotePath
-from napari_superres.job.destination import check_space, destination, space_for
+from napari_superres.job.destination import check_folder, check_space, destination, space_for
 from napari_superres.job.pool import THREADS_ON_GPU, processors
 from napari_superres.resources import SHARE, check_memory, free_memory
 
@@ -29,8 +29,10 @@ class Needs:
         Blocks that are computed at a time.
     memory, free_memory : int
         Bytes that they need beside the model, and that can be had.
-    disk, free_disk : int or None
-        Bytes that the result takes at least, and that are left; None in a bucket.
+    disk : int
+        Bytes that the result takes at least.
+    free_disk : int or None
+        Bytes that are left for it; None in a bucket.
     refusal : str
         Why the job will not start; empty if it will.
     """
@@ -54,8 +56,14 @@ def needs(image: Image, path: str | os.PathLike[str], workers: int | None = None
         Of the result.
     workers : int, optional
         As for `run`.
+
+    Raises
+    ------
+    SettingError, OutputError
+        If nothing can be written there: no such kind of file, or no such folder.
     """
     target = destination(path)
+    check_folder(target)
     nbytes = layout_for(image).nbytes
     refusal = ""
     try:
