@@ -71,7 +71,7 @@ def test_the_outputs_of_all_commands_conform(
         check(path / "labels" / "regions", 1)
 
 
-@pytest.mark.parametrize("version", ["0.5", "0.4"])
+@pytest.mark.parametrize("version", ["0.5", pytest.param("0.4", marks=pytest.mark.slow)])
 def test_every_reader_sees_the_same_pixels_of_an_upscaled_image(
     tmp_path: Path, version: Any
 ) -> None:
@@ -140,7 +140,14 @@ def centroids(pixels: np.ndarray, size: float, place: tuple[float, float]) -> np
 
 @pytest.mark.parametrize(
     ("model", "scale"),
-    [("nearest", 4), ("lanczos", 2), ("bicubic", 4), ("microscopy-x2", 2), ("microscopy-x4", 4)],
+    [
+        ("lanczos", 2),
+        ("microscopy-x4", 4),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("nearest", 4), ("bicubic", 4), ("microscopy-x2", 2))
+        ),
+    ],
 )
 def test_light_stays_where_it_was_in_other_peoples_readers(
     tmp_path: Path, model: str, scale: int
@@ -175,8 +182,9 @@ def test_light_stays_where_it_was_in_other_peoples_readers(
     assert np.abs(error).max() < 0.05 * 0.4
 
 
-@pytest.mark.parametrize("size", [0.1, 0.108, 1 / 3, 0.0621])
-@pytest.mark.parametrize("place", [0.0, 7.123, -1e4])
+@pytest.mark.parametrize(
+    ("size", "place"), [(0.1, 0.0), (0.108, 7.123), (1 / 3, -1e4), (0.0621, 7.123)]
+)
 def test_the_level_with_the_sources_pixels_has_the_sources_transform(
     tmp_path: Path, size: float, place: float
 ) -> None:
