@@ -147,7 +147,7 @@ def test_a_spread_is_called_what_it_is(model: str, wishes: dict[str, Any], kind:
     if kind:
         away = spread(_image(), plan)
         assert away.name.endswith(kind)
-        assert away.history[-1]["part"] == kind
+        assert away.history[-1]["spread"] == kind
         assert "spread" in str(plan)
 
 

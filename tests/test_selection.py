@@ -8,6 +8,7 @@ import pytest
 
 import napari_superres as sr
 from napari_superres.image import Channel, Image
+from napari_superres.provenance import methods_text
 
 
 def stack() -> Image:
@@ -51,6 +52,16 @@ def test_a_part_lies_where_it_was_cut_and_says_what_it_is() -> None:
         "x": [8, 20],
     }
     assert "part" not in whole.history[-1]
+
+
+def test_the_methods_paragraph_of_a_part_is_that_of_the_whole() -> None:
+    """A dictionary of indices would stand in the paper, called a spread of intensities."""
+    image, cut = stack(), (slice(5, 15), slice(8, 20))
+    whole = sr.upscale(image, "lanczos", scale=4)
+    part = sr.upscale(image, "lanczos", scale=4, channels=["tubulin"], region=cut)
+    assert methods_text(part.history) == methods_text(whole.history)
+    _, spread = sr.upscale(image, "linear-x2", samples=2, region=cut)
+    assert "This image holds the augmentation spread, in the" in methods_text(spread.history)
 
 
 def test_everything_that_describes_a_channel_goes_with_it() -> None:

@@ -233,7 +233,7 @@ def spread(image: Image, plan: Plan) -> Image:
         result,
         data=data.transpose(order),
         name=f"{result.name} {plan.spread}",
-        history=(*result.history[:-1], {**result.history[-1], "part": plan.spread}),
+        history=(*result.history[:-1], {**result.history[-1], "spread": plan.spread}),
     )
 
 

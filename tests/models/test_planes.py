@@ -237,7 +237,7 @@ def test_looking_around_in_a_plane_restores_it_once(
         away.data[1, y : y + 20, :50].compute()
     assert [at.sample for spy in spies for at in spy.asked] == [0, 1]
     assert away.name.endswith("sampling spread")
-    assert away.history[-1]["part"] == "sampling spread"
+    assert away.history[-1]["spread"] == "sampling spread"
 
 
 def test_kept_tiles_are_bounded() -> None:
