@@ -17,7 +17,7 @@ import pytest
 import tifffile
 
 import napari_superres as sr
-from napari_superres.cli import _run, parsing
+from napari_superres.cli import _run, as_options, parsing
 from napari_superres.cli.console import progress_bar
 from napari_superres.cli.upscale import duration
 from napari_superres.cli.upscale import upscale as upscale_command
@@ -43,6 +43,35 @@ def stack(tmp_path: Path) -> Path:
     }
     tifffile.imwrite(path, values, metadata=metadata, photometric="minisblack")
     return path
+
+
+def test_advice_is_what_one_can_type_here(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody who knows no Python is told to write overwrite=True, and finds nowhere to."""
+    command = ["upscale", str(stack), str(tmp_path / "finer.ome.zarr"), "-m", "nearest", "-q"]
+    assert _run(command) == 0
+    assert _run(command) == 4
+    assert "or allow it: --overwrite.\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "typed"),
+    [
+        (
+            "Say it with axes=, for example axes='zyx'.",
+            "Say it with --axes, for example --axes zyx.",
+        ),
+        ("Use tile=39 or more.", "Use --tile 39 or more."),
+        ("denoise=3.0 is no strength.", "--denoise 3.0 is no strength."),
+        ("Use device='cpu/torch'.", "Use --device cpu/torch."),
+        ("Give limits=(0, 1), or base=PATH.", "Give limits=(0, 1), or base=PATH."),
+        ("'/data/scale=2/tile=3.tif' is empty.", "'/data/scale=2/tile=3.tif' is empty."),
+    ],
+)
+def test_keywords_become_options_and_paths_stay(told: str, typed: str) -> None:
+    """A path that was rewritten would name a file that is nowhere."""
+    assert as_options(told) == typed
 
 
 def test_one_command_gives_a_finer_file_beside_the_source(
