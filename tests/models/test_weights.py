@@ -297,6 +297,16 @@ def test_changed_file_is_noticed(shared: Path) -> None:
         weights.find_weights(spec)
 
 
+def test_damaged_embedded_weights_are_not_to_be_downloaded(tmp_path: Path) -> None:
+    """Nobody publishes them: the download that was advised could only fail."""
+    spec = MODELS["microscopy-x2"]
+    path = tmp_path / spec.weights[0].name
+    path.write_bytes(b"cut short")
+    with pytest.raises(WeightsError, match="Reinstall napari-superres") as caught:
+        weights.check_file(spec, spec.weights[0], path)
+    assert "download" not in str(caught.value)
+
+
 def test_changed_file_of_an_own_model_is_noticed(checkpoint: Path) -> None:
     """Else the same name could stand for other weights tomorrow."""
     path = library.add(checkpoint, "my-net").path

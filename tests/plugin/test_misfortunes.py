@@ -136,7 +136,7 @@ def test_disk_that_is_or_gets_full(
     panel.run()
     finished(panel)
     assert "disk" in said[-1]
-    assert "GB left" in said[-1]
+    assert "B left" in said[-1]
     assert panel.progress.line.text() == said[-1]
     assert not list(tmp_path.iterdir())
 

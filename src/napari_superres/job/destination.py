@@ -16,6 +16,7 @@ from napari_superres.formats.remote_path import Place, RemotePath
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.zarr_store import DOCUMENTS, is_image
 from napari_superres.models.cache import cache_folder
+from napari_superres.resources import human_bytes
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -260,8 +261,8 @@ def check_space(target: Destination, nbytes: int, there: int = 0, files: int | N
     free = shutil.disk_usage(target.path.parent).free
     if needed > free:
         raise ResourceError(
-            f"'{target.path}' needs about {needed / 1e9:.3g} GB, and its disk has "
-            f"{free / 1e9:.3g} GB left.",
+            f"'{target.path}' needs about {human_bytes(needed)}, and its disk has "
+            f"{human_bytes(free)} left.",
             "Make space, or write to another disk.",
         )
 

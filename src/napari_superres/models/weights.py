@@ -170,8 +170,10 @@ def check_file(spec: ModelSpec, file: WeightFile, path: Path, *, again: bool = F
         raise WeightsError(
             f"'{path}' is not the file that '{spec.name}' needs: its SHA-256 is {record.sha256}, "
             f"the official one is {file.sha256}.",
-            f"Delete it and run 'superres models download {spec.name}', or, if you trust it, run "
-            f"'superres models add FILE --as {spec.name}'.",
+            "Reinstall napari-superres."
+            if spec.bundled
+            else f"Delete it and run 'superres models download {spec.name}', or, if you trust it, "
+            f"run 'superres models add FILE --as {spec.name}'.",
         )
     raise WeightsError(
         f"'{path}' has changed since the model '{spec.name}' was chosen (SHA-256 {record.sha256}, "
