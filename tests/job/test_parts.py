@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from napari_superres.errors import IncompleteError, OutputError, SettingError
 from napari_superres.formats.ome_zarr import open_image
-from napari_superres.job import Progress, run, write
+from napari_superres.job import Progress, exporting, run, write
 from napari_superres.job.parts import Part, parse_part
 from tests.job.conftest import part_of, shards_in, stack, tree
 
@@ -220,8 +220,11 @@ def test_a_part_never_replaces_a_result_unasked(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_nobody_waits_for_a_part_that_finishes(tmp_path: Path) -> None:
+def test_nobody_waits_for_a_part_that_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A large TIFF is exported for an hour: the other nodes are given back meanwhile."""
+    monkeypatch.setattr(exporting, "LOOK_SECONDS", 0.001)  # ours takes no quarter of a second
     path = tmp_path / "a.ome.tif"
     last = run(stack(), path, part="1/2", workers=1)
     while next(last).done < 13:
