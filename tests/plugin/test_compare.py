@@ -38,10 +38,10 @@ def test_swipe_blink_and_side_by_side(viewer: Any, noise: Any, panel: Any, qtbot
     assert np.array_equal(model.data, whole[..., at:])
     np.testing.assert_allclose(model.data_to_world((0, 0, 7 - at)), place)
     middle = seen[OFF].shape[1] // 2
-    changed = np.abs(seen[OFF].astype(int) - seen[SWIPE]).max(axis=(0, 2)) > 20
-    assert changed[: middle - 40].any()
-    # Where the middle of a screen's pixel lies between two of the image, rounding decides.
-    assert changed[middle + 10 :].mean() < 0.02
+    changed = (np.abs(seen[OFF].astype(int) - seen[SWIPE]) > 20).any(axis=2)
+    assert changed[:, : middle - 40].mean() > 0.1
+    # A row or a column of the screen may lie between two of the image; there rounding decides.
+    assert changed[:, middle + 10 :].mean() < 0.02
     for value, visible in ((0, (False, True)), (1000, (True, False))):
         panel.compare.line.setValue(value)
         until(lambda shown=visible: (plain.visible, model.visible) == shown)
@@ -123,4 +123,12 @@ def test_the_way_that_was_chosen_is_remembered(
 def _picture(panel: Any, viewer: Any, mode: str) -> np.ndarray:
     panel.compare.compare(mode)
     settle(0.3)
-    return canvas(viewer)
+    pictures = [canvas(viewer)]
+
+    def steady() -> bool:
+        settle(0.2)
+        pictures.append(canvas(viewer))
+        return np.array_equal(*pictures[-2:])
+
+    until(steady)  # a busy machine draws late
+    return pictures[-1]
