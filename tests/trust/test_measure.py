@@ -254,6 +254,7 @@ def test_a_source_that_is_gone_is_asked_for(
     assert _run(["measure", str(path)]) == 0
     told = capsys.readouterr()
     assert "--source" in told.err
+    assert "1 window of up to" in told.out
     assert "texture of the result" in told.out
 
 

@@ -78,4 +78,4 @@ def verify(output: str, *, workers: int | None, as_json: bool, quiet: bool) -> N
             "Make it again, with --overwrite, or restore it from a copy.",
         )
     if not quiet and not as_json:
-        talk(f"Sound: {found.total} pieces of '{output}' were read.")
+        talk(f"Sound: '{output}' was read, {found.total} pieces in all.")

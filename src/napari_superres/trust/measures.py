@@ -129,7 +129,8 @@ class Measures:
         )
         lines = [
             f"'{self.result}'" + (f" against its {against}" if against else ""),
-            f"{self.windows} windows of up to {self.edge} x {self.edge} pixels of each channel",
+            f"{self.windows} window{'s' * (self.windows > 1)} of up to {self.edge} x {self.edge} "
+            "pixels of each channel",
         ]
         for channel in self.channels:
             lines += ["", *_table(channel, self.unit)]
