@@ -16,7 +16,7 @@ from lxml import etree
 import napari_superres as sr
 from napari_superres.cli import _run
 from napari_superres.errors import InputError, OutputError
-from napari_superres.job import run
+from napari_superres.job import exporting, run
 from napari_superres.job.exporting import is_streamable
 from tests.formats import bio_formats
 from tests.formats.zarr_files import make_image
@@ -54,6 +54,7 @@ def test_an_ome_tiff_is_a_stream_of_what_is_stored(
     image = sr.read(result)
     assert is_streamable(image)
     target = result.with_name("x4.ome.tif")
+    monkeypatch.setattr(exporting, "LOOK_SECONDS", 0.001)  # ours takes no quarter of a second
     seen = []
     for step in run(image, target):
         seen.append(step.step)
@@ -141,6 +142,7 @@ def test_nothing_half_written_has_the_name(result: Path, monkeypatch: pytest.Mon
     """A TIFF that was cut off looks like a shorter stack."""
     image = sr.read(result)
     target = result.with_name("x4.ome.tif")
+    monkeypatch.setattr(exporting, "LOOK_SECONDS", 0.001)  # ours takes no quarter of a second
     steps = run(image, target)
     next(steps)
     steps.close()  # type: ignore[attr-defined]
