@@ -124,7 +124,8 @@ class TileWork(NamedTuple):
         mapped, low, span = self._mapped(colour)
         prediction = self._predict(mapped, sample)
         prediction = resample_area(prediction, plan.spec.scale, plan.scale)
-        prediction = prediction * np.float32(span) + np.float32(low)
+        if plan.limits is not None:
+            prediction = prediction * np.float32(span) + np.float32(low)
         near = without(colour, halo)
         if plan.spec.needs_limits:
             outside = _outside(colour, low, low + span)
