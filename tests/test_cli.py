@@ -256,7 +256,7 @@ def test_a_plan_for_a_folder_that_is_not_there_is_refused(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A slip in a name is no bug of ours."""
-    target = stack.parent / "resluts" / "a.ome.zarr"
+    target = stack.parent / "missing" / "a.ome.zarr"
     assert _run(["upscale", str(stack), str(target), "-m", "nearest", "--dry-run"]) == 4
     assert "There is no folder" in capsys.readouterr().err
 
