@@ -129,7 +129,7 @@ def test_several_layers_share_the_device_and_are_filled_side_by_side(
     slicing: bool, viewer: Any, source: Any, engine: Engine
 ) -> None:
     """Three channels must not fight for three times the processors, nor wait for one another."""
-    engine.seconds = 0.05
+    engine.seconds = 0.3  # long beside the time between the layers' first requests
     at_once: list[int] = []
     running = threading.Semaphore(0)
     call = engine._call

@@ -130,7 +130,7 @@ def test_cancel_stops_within_a_tile(
     )
     engine.seconds = 0.1
     real = panel.form.settings
-    monkeypatch.setattr(panel.form, "settings", lambda: {**real(), "tile": 40})
+    monkeypatch.setattr(panel.form, "settings", lambda *of: {**real(*of), "tile": 40})
     choose_output(panel, output)
     click(qtbot, panel.run_button)
     until(lambda: engine.calls > 2)
