@@ -173,12 +173,15 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
 
 
 LONG_JOB = """
+    import signal
     import sys
     from pathlib import Path
     from napari_superres.formats import ome_zarr_layout, pyramid
     from napari_superres.job import write
     from tests.job.conftest import stack
     if __name__ == "__main__":
+        # A shell takes it away from what it starts in the background, tests included.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         ome_zarr_layout.BLOCK, ome_zarr_layout.CHUNK, pyramid.SMALLEST_SIDE = 64, 16, 8
         write(stack(seconds=float(sys.argv[2])), Path(sys.argv[1]), workers=2)
 """
