@@ -218,7 +218,7 @@ def idle(folder: Path, device: str, model: str, units: int) -> dict[str, float]:
 def apart(*words: object) -> dict[str, float]:
     """Measure something in a process of its own."""
     command = [sys.executable, __file__, "--inside", *map(str, words)]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(shown.splitlines()[-1])
     assert isinstance(found, dict)
     return found

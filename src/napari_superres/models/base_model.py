@@ -37,11 +37,10 @@ def base_record(spec: ModelSpec, options: Sequence[tuple[str, Any]]) -> dict[str
         folder of the user's own has its path alone. Empty for models that need no base, and where
         it is not on this computer, which whoever computes will hear.
     """
-    find = getattr(load_family(spec.family), "base_place", None)
-    if find is None:
-        return {}
+    if all(option.name != "base" for option in spec.options):
+        return {}  # and no family is imported before its model is needed
     try:
-        place = find(spec, options)
+        place = load_family(spec.family).base_place(spec, options)
     except (WeightsError, MissingDependencyError):
         return {}
     found = {"path": str(place)}
