@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from napari_superres.job import execution, run, running, write
 from napari_superres.models import engine as engines
 from napari_superres.models.catalog import MODELS
 from napari_superres.planning import make_plan
+from napari_superres.resources import peak_memory
 from napari_superres.upscaling import planned
 
 if TYPE_CHECKING:
@@ -97,12 +97,6 @@ def source(folder: Path, units: int) -> Image:
     return sr.read(path)
 
 
-def peak() -> int:
-    """Return the most memory that this process has held, in bytes."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
-
-
 def work(folder: Path, units: int, workers: int) -> dict[str, float]:
     """Write so many units, and return what it took."""
     this = psutil.Process()
@@ -115,7 +109,7 @@ def work(folder: Path, units: int, workers: int) -> dict[str, float]:
         "units": units,
         "seconds": time.perf_counter() - begin,
         "cpu": time.process_time() - cpu - Repeater.cpu,
-        "memory": peak() - start,
+        "memory": peak_memory() - start,
         "output": result.data.nbytes,
         "disk": sum(p.stat().st_size for p in path.rglob("*") if p.is_file()),
     }

@@ -1,6 +1,9 @@
-"""Refuse what does not fit in memory, before it is begun."""
+"""Memory: refuse what does not fit before it is begun, and how much was held."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import psutil
 
@@ -13,6 +16,23 @@ SHARE = 0.8
 def free_memory() -> int:
     """Return how many bytes of memory can be had without swapping."""
     return int(psutil.virtual_memory().available)
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has held at any time, in bytes.
+
+    Its own: on Linux `getrusage` begins with what the process held that started this one.
+    """
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text("ascii").splitlines():
+            if line.startswith("VmHWM:"):  # of this program's memory, begun anew with it
+                return 1024 * int(line.split()[1])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def check_memory(needed: float, what: str, hint: str) -> None:

@@ -171,19 +171,20 @@ def test_an_image_without_a_pyramid_gets_one(tmp_path: Path) -> None:
 
 
 MEMORY = """
-import resource, sys
+import sys
 from napari_superres.cli import _run
+from napari_superres.resources import peak_memory
 code = _run(["convert", sys.argv[1], sys.argv[2], "-q", "--overwrite"])
-print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(code, peak_memory())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="needs getrusage")
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit was measured there")
 def test_memory_does_not_grow_with_the_volume(tmp_path: Path) -> None:
     """A volume larger than the memory is exported on the same laptop."""
     peaks = []
-    for planes in (2, 16):
+    for planes in (8, 24):  # both more than are worked on at once
         source = tmp_path / f"{planes}.ome.zarr"
         make_volume(source, planes)
         told = subprocess.run(
@@ -192,8 +193,7 @@ def test_memory_does_not_grow_with_the_volume(tmp_path: Path) -> None:
         ).stdout.split()  # fmt: skip
         assert told[0] == "0"
         peaks.append(int(told[1]))
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts kilobytes on Linux
-    assert (peaks[1] - peaks[0]) * unit < 48 * 1024**2  # 112 MiB more pixels
+    assert peaks[1] - peaks[0] < 48 * 1024**2  # 128 MiB more pixels; measured: 10
 
 
 def make_volume(root: Path, planes: int) -> None:

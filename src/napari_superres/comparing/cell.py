@@ -25,7 +25,7 @@ from napari_superres.errors import SuperresError
 from napari_superres.estimate import REACHED
 from napari_superres.kept_tiles import KEPT
 from napari_superres.models.weights import find_model, find_weights
-from napari_superres.resources import check_memory
+from napari_superres.resources import check_memory, peak_memory
 from napari_superres.trust.fourier import ring_correlation
 from napari_superres.trust.measure import measure
 from napari_superres.upscaling import plan_for, planned, spread
@@ -173,7 +173,7 @@ def _computed(task: Task, image: Image, plan: Plan) -> tuple[dict[str, float], n
     costs = {
         "seconds_mp": typical / _megapixels(image.shape, image.axes),
         "start_s": max(0.0, ready - typical),
-        "ram_mb": _peak_memory() / 1e6,
+        "ram_mb": peak_memory() / 1e6,
     }
     if plan.compute.device.startswith("cuda"):
         from napari_superres.models.memory import peak_gpu_memory  # imports torch
@@ -184,16 +184,6 @@ def _computed(task: Task, image: Image, plan: Plan) -> tuple[dict[str, float], n
 
 def _megapixels(shape: tuple[int, ...], axes: str) -> float:
     return math.prod(n for a, n in zip(axes, shape, strict=True) if a in "yx") / 1e6
-
-
-def _peak_memory() -> int:
-    """Return the most memory that this process ever held, in bytes."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _fidelity(
