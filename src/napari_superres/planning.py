@@ -60,7 +60,8 @@ def make_plan(
     denoise : float or "auto", optional
         Strength between 0 and 1, for models that have the setting.
     consistency : {"pixel", "local", "off"}, optional
-        How light is conserved; None for the model's measured default.
+        How light is conserved; None for the model's measured default, or ``"pixel"`` for one that
+        could remove noise and shall remove none.
     dtype : dtype, optional
         Type of the result's pixels; None for the source's.
     tile : int or (int, int), optional
@@ -99,7 +100,10 @@ def make_plan(
     check_axes(image.axes, image.shape, image.name)
     _check_pixels(image, spec)
     out = _result_dtype(image, dtype, spec)
-    variant = consistency or spec.consistency
+    channels = 1 if image.rgb else image.size("c", 1)
+    strengths = _denoise(spec, denoise, channels, survey)
+    noise = _noise(spec, strengths, survey)
+    variant = consistency or _usual_consistency(spec, noise)
     if variant not in RADIUS:
         raise SettingError(
             f"consistency='{variant}' is not known.", f"Use one of: {', '.join(RADIUS)}."
@@ -114,8 +118,6 @@ def make_plan(
         feather = -(-feather // (2 * spec.multiple)) * 2 * spec.multiple
     step = _steps(spec, tile, halo + margin_for(variant, spec.multiple), feather)
     height, width = image.size("y"), image.size("x")
-    channels = 1 if image.rgb else image.size("c", 1)
-    strengths = _denoise(spec, denoise, channels, survey)
     return Plan(
         spec=spec,
         axes=image.axes,
@@ -129,7 +131,7 @@ def make_plan(
         block=(block_for(step[0], scale, height), block_for(step[1], scale, width)),
         limits=_limits(image, spec, limits, survey, channels) if spec.needs_limits else None,
         denoise=strengths,
-        noise=_noise(spec, strengths, survey),
+        noise=noise,
         consistency="off" if spec.name == "nearest" else variant,
         seed=seed,
         samples=_samples(spec, samples, uncertainty),
@@ -304,6 +306,11 @@ def _noise(
         (strength or 0.0) * noise.std
         for strength, noise in zip(strengths, survey.noise, strict=True)
     )
+
+
+def _usual_consistency(spec: ModelSpec, noise: tuple[float, ...]) -> Consistency:
+    """Return the model's default; ``"pixel"`` where it keeps the noise that this puts back."""
+    return "pixel" if spec.noise_input and not any(noise) else spec.consistency
 
 
 def _samples(spec: ModelSpec, samples: int, uncertainty: bool) -> int:

@@ -19,6 +19,7 @@ from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import nnls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,12 +33,13 @@ _BLOCK = 8
 # below this share of its variance (64 correlated samples a block; by simulation).
 _QUANTILE, _SHARE = 0.25, 0.698
 _BINS = 16
+_ROUNDS = 6
 _SMALLEST = 16
 
 # Drop of the logarithm of the power between the two orders. Below the first number all noise is
 # removed, above the second none; chosen on real and simulated images with and without added noise
 # (docs/explanation/embedded-model.md).
-_FLAT, _FALLING = 0.015, 0.04
+_FLAT, _FALLING = 0.01, 0.03
 # Noise below this share of the contrast is not worth removing.
 _NEGLIGIBLE = 0.01
 
@@ -88,19 +90,16 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
     Noise
         Zero throughout when nothing is left, or when every piece is constant.
     """
-    means, variances, powers, spreads = [], [], [], []
-    for pixels in _usable(windows):
-        mean, variance = _blocks(pixels)
-        means.append(mean)
-        variances.append(variance)
-        powers.append([variance, _blocks(pixels, _HIGHER_ORDER)[1]])
-        spreads.append(float(pixels.var()))
-    if not means:
+    usable = list(_usable(windows))
+    if not usable:
         return Noise(0.0, 0.0, 0.0)
-    drop = _drop(*np.concatenate(powers, axis=1))
-    mean = np.concatenate(means)
-    contrast = float(np.sqrt(np.mean(spreads) + np.var([part.mean() for part in means])))
-    return Noise(_lower_envelope(mean, np.concatenate(variances)), contrast, drop)
+    means, variances = _all_blocks(usable)
+    _, higher = _all_blocks(usable, _HIGHER_ORDER)
+    expected = _expected(means, *_noise_at_ends(means, variances))
+    spread = np.mean([pixels.var() for pixels in usable])
+    contrast = float(np.sqrt(spread + np.var([pixels.mean() for pixels in usable])))
+    drop = _drop(variances, higher, expected)
+    return Noise(float(np.sqrt(expected.mean())), contrast, drop)
 
 
 def photon_transfer(windows: Iterable[np.ndarray]) -> tuple[float, float]:
@@ -121,19 +120,16 @@ def photon_transfer(windows: Iterable[np.ndarray]) -> tuple[float, float]:
     floor : float
         Variance at brightness 0; negative where a pedestal lies under the light.
     """
-    means, variances = [], []
-    for pixels in _usable(windows):
-        mean, variance = _blocks(pixels)
-        means.append(mean)
-        variances.append(variance)
-    if not means:
+    usable = list(_usable(windows))
+    if not usable:
         return 0.0, 0.0
-    brightness, calm, weights = _calm_classes(np.concatenate(means), np.concatenate(variances))
-    middle, level = np.average(brightness, weights=weights), np.average(calm, weights=weights)
-    spread = np.average((brightness - middle) ** 2, weights=weights)
-    together = np.average((brightness - middle) * (calm - level), weights=weights)
-    slope = max(0.0, float(together / spread)) if spread > 0 else 0.0
-    return slope, float(level - slope * middle)
+    means, variances = _all_blocks(usable)
+    dark, bright = _noise_at_ends(means, variances)
+    span = float(np.ptp(means))
+    if span == 0 or bright <= dark:
+        return 0.0, float(_expected(means, dark, bright).mean())
+    slope = (bright - dark) / span
+    return slope, dark - slope * float(means.min())
 
 
 def _usable(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -150,7 +146,7 @@ def _differences(pixels: np.ndarray, order: int) -> np.ndarray:
     return np.asarray(along / comb(2 * order, order))  # the sum of the squared coefficients
 
 
-def _drop(high: np.ndarray, highest: np.ndarray) -> float:
+def _drop(high: np.ndarray, highest: np.ndarray, expected: np.ndarray) -> float:
     """Return the logarithm of the ratio of two powers, less its standard error.
 
     Parameters
@@ -158,15 +154,26 @@ def _drop(high: np.ndarray, highest: np.ndarray) -> float:
     high, highest : np.ndarray, shape (blocks,)
         Power in each block. Blocks tell the error too, for few and for unequal ones: shot noise
         that sits in a few bright spots is known less well than its number of pixels suggests.
+    expected : np.ndarray, shape (blocks,)
+        Variance of the noise in each block, by which they are weighed.
     """
     if not highest.any():
         return float("inf")
+    high, highest = high / expected, highest / expected
     ratio = high.mean() / highest.mean()
     error = np.std(high - ratio * highest) / np.sqrt(high.size) / high.mean()
     return float(np.log10(ratio) - error / np.log(10))
 
 
-def _blocks(pixels: np.ndarray, order: int = _ORDER) -> tuple[np.ndarray, np.ndarray]:
+def _all_blocks(
+    windows: Sequence[np.ndarray], order: int = _ORDER
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `_blocks` finds, of all windows together."""
+    means, variances = zip(*(_blocks(pixels, order) for pixels in windows), strict=True)
+    return np.concatenate(means), np.concatenate(variances)
+
+
+def _blocks(pixels: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean, and the noise variance if there were no structure, of each small block."""
     noise = _differences(pixels, order) ** 2
     # The same blocks for each order.
@@ -182,24 +189,32 @@ def _blocks(pixels: np.ndarray, order: int = _ORDER) -> tuple[np.ndarray, np.nda
     return averaged(pixels[inner:, inner:]), averaged(noise)
 
 
-def _lower_envelope(mean: np.ndarray, variance: np.ndarray) -> float:
-    """Return the noise's standard deviation: in each class of brightness, the calmest blocks'.
+def _expected(means: np.ndarray, dark: float, bright: float) -> np.ndarray:
+    """Return the variance of the noise in each block, from that at both ends of the brightness."""
+    low, span = means.min(), float(np.ptp(means))
+    line = dark + (bright - dark) * (means - low) / span if span else np.full(means.shape, dark)
+    return np.maximum(line, max(1e-3 * float(line.max()), np.finfo(float).tiny))
 
-    Shot noise grows with brightness, so one number for all blocks would be that of the background.
+
+def _noise_at_ends(means: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
+    """Return the variance of the noise in the darkest and in the brightest block.
+
+    Camera noise is a line in brightness. In each class of brightness the calmest blocks tell it:
+    a quantile of the ratios to the line so far, so that blocks of one class may differ in
+    brightness; one number for all blocks would be that of the background. Relative errors count.
     """
-    _, calm, weights = _calm_classes(mean, variance)
-    return float(np.sqrt(np.average(calm, weights=weights)))
-
-
-def _calm_classes(
-    mean: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return brightness, noise variance and number of blocks of each class of brightness."""
-    order: Sequence[np.ndarray] = np.array_split(
-        np.argsort(mean), max(1, min(_BINS, mean.size // _BINS))
-    )
-    return (
-        np.array([mean[part].mean() for part in order]),
-        np.array([np.quantile(variance[part], _QUANTILE) / _SHARE for part in order]),
-        np.array([part.size for part in order]),
-    )
+    dark = bright = 1.0
+    parts = np.array_split(np.argsort(means), max(2, min(_BINS, means.size // _BINS)))
+    parts = [part for part in parts if part.size]
+    share = (means - means.min()) / max(float(np.ptp(means)), np.finfo(float).tiny)
+    middle = np.array([share[part].mean() for part in parts])
+    ends = np.stack([1 - middle, middle], axis=1)
+    for _ in range(_ROUNDS):
+        line = _expected(means, dark, bright)
+        ratios = [np.quantile(variances[part] / line[part], _QUANTILE) for part in parts]
+        calm = np.array(ratios) / _SHARE * [line[part].mean() for part in parts]
+        if not calm.any():
+            return 0.0, 0.0
+        weight = np.sqrt([part.size for part in parts]) / np.maximum(calm, 1e-6 * calm.max())
+        (dark, bright), _ = nnls(ends * weight[:, None], calm * weight)
+    return float(dark), float(bright)
