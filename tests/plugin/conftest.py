@@ -48,12 +48,15 @@ def no_preferences() -> Iterator[None]:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
+def viewer(make_napari_viewer: Callable[..., Any]) -> Iterator[Any]:
     """Return a viewer whose window is on the screen; small, because software draws it."""
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1000, 600)
     settle()
-    return viewer
+    yield viewer
+    viewer.close()
+    # A slice that napari made in the background and has not shown yet holds the window until then.
+    settle()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -129,12 +130,14 @@ def test_several_layers_share_the_device_and_are_filled_side_by_side(
     slicing: bool, viewer: Any, source: Any, engine: Engine
 ) -> None:
     """Three channels must not fight for three times the processors, nor wait for one another."""
-    engine.seconds = 0.3  # long beside the time between the layers' first requests
+    engine.seconds = 0.1
     at_once: list[int] = []
     running = threading.Semaphore(0)
+    all_have_asked = threading.Event()
     call = engine._call
 
     def counted(*args: Any) -> Any:
+        all_have_asked.wait(60)
         running.release()
         at_once.append(running._value)
         try:
@@ -145,7 +148,8 @@ def test_several_layers_share_the_device_and_are_filled_side_by_side(
     engine._call = counted
     layers = [viewer.add_layer(upscale_layer(source, "bicubic", scale=4)) for _ in range(3)]
     zoom_in(viewer)
-    until(lambda: all(layer.data_level == 0 for layer in layers))
+    until(lambda: all(layer.data_level == 0 and layer.data[0].waiting > 1 for layer in layers))
+    all_have_asked.set()
     until(lambda: sum(layer.data[0].ready for layer in layers) >= 3)
     ready = [layer.data[0].ready for layer in layers]
     assert max(ready) - min(ready) <= 2, ready
@@ -180,6 +184,27 @@ def test_closing_the_viewer_ends_the_work_for_it(viewer: Any, source: Any, engin
     calls = engine.calls
     settle(0.4)
     assert engine.calls <= calls + 1
+
+
+def test_a_closed_viewer_is_freed_while_a_tile_is_computed(
+    slicing: bool, viewer: Any, source: Any, engine: Engine
+) -> None:
+    """A tile of a slow model takes minutes; until then a window would hold all of its layers."""
+    from napari._qt.qt_viewer import QtViewer
+
+    engine.seconds = 0.1
+    finer = viewer.add_layer(upscale_layer(source, "bicubic", scale=4))
+    camera(viewer).zoom = 2 * 1.1
+    until(lambda: finer.data[0].ready > 1)
+    engine.seconds = 2.0
+    calls = engine.calls
+    until(lambda: engine.calls > calls)
+    viewer.close()
+    settle()
+    gc.collect()
+    assert not len(QtViewer._instances)
+    assert finer.data[0].waiting == 1
+    until(lambda: finer.data[0].waiting == 0)
 
 
 def test_stale_cells_are_dropped_when_one_zooms_out(
