@@ -145,12 +145,27 @@ def test_progress_is_told_on_the_calling_thread() -> None:
 
 
 def test_number_of_threads_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A viewer keeps one core for itself."""
+    """One thread is the caller's own."""
     monkeypatch.setattr(crews, "_crew", None)
     crews.set_threads(1)
     record = Record(0.001)
     crews.crew().share(range(20), record.begin)
     assert record.threads == {threading.get_ident()}
+
+
+@pytest.mark.parametrize(("has", "computes"), [(1, 1), (2, 1), (4, 3)])
+def test_a_core_is_left(monkeypatch: pytest.MonkeyPatch, has: int, computes: int) -> None:
+    """A viewer keeps one core for itself."""
+    monkeypatch.setattr(crews, "_crew", None)
+    monkeypatch.setattr(crews, "cores", lambda: has)
+    crews.leave_a_core()
+    left = crews.crew()
+    assert left.cores == computes
+    record = Record(0.001)
+    left.share(range(20), record.begin)
+    assert len(record.threads) <= computes
+    crews.leave_a_core()
+    assert crews.crew() is left
 
 
 def test_work_goes_on_alone_when_nobody_can_be_asked() -> None:

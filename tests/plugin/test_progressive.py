@@ -16,6 +16,7 @@ from napari_superres.image import Image
 from napari_superres.plugin import cell_cache
 from napari_superres.plugin.progressive import ProgressiveLevel, for_viewing
 from napari_superres.plugin.tile_queue import TileQueue
+from napari_superres.upscaled_array import UpscaledArray
 from napari_superres.upscaling import plan_for, planned
 
 if TYPE_CHECKING:
@@ -104,6 +105,31 @@ def test_pictures_and_other_orders_of_axes_work_the_same(queue: TileQueue) -> No
         assert np.array_equal(np.asarray(level[key]), level.image.data[key].compute())
 
 
+def test_the_source_is_read_once_for_a_view(
+    queue: TileQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tile that comes redraws the view, which must not wait for the disk again."""
+    reads: list[Any] = []
+    read = UpscaledArray._read
+
+    def counted(*args: Any, **kwargs: Any) -> np.ndarray:
+        if threading.current_thread() is threading.main_thread():
+            reads.append(args)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(UpscaledArray, "_read", counted)
+    level = level_of(source(), queue)
+    first = np.asarray(level[SCREEN][1])
+    before = first.copy()
+    first[:] = 0  # whoever was given pixels may write into them
+    until(lambda: level.waiting == 0)
+    assert np.corrcoef(np.asarray(level[SCREEN][1]).flat, before.flat)[0, 1] > 0.8
+    assert len(reads) == 1
+    np.asarray(level[SCREEN][2])
+    assert len(reads) == 2
+    until(lambda: level.waiting == 0)
+
+
 def test_caches_of_dask_see_nothing_of_what_is_read(queue: TileQueue) -> None:
     """Napari's keeps up to a quarter of the memory: a walk through a large image filled it."""
     seen: list[Any] = []
@@ -130,7 +156,7 @@ def test_memory_is_bounded_and_a_view_larger_than_it_comes_to_rest(
     queue: TileQueue, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cells that push each other out would be computed again and again."""
-    monkeypatch.setattr(cell_cache, "CACHE_BYTES", 0)  # the least: four cells
+    monkeypatch.setattr(cell_cache, "_most", 0)  # the least: four cells
     level = level_of(source(), queue)
     for _ in range(12):  # a viewer asks again after each cell
         np.asarray(level[SCREEN][0])

@@ -46,6 +46,7 @@ class Crew:
     """
 
     def __init__(self, cores: int, helpers: int) -> None:
+        self.cores = cores
         self._running = threading.Semaphore(cores)
         # Without helpers each caller is alone, and there must be as many of them as cores.
         self.calls = (1 if cores <= FEW else 2) if helpers else cores
@@ -164,8 +165,18 @@ def crew() -> Crew:
         return _crew
 
 
+def leave_a_core() -> None:
+    """Compute pieces on all cores but one from now on.
+
+    Without it a viewer that reads and draws while tiles are computed waits for its turn at every
+    step, and stands still for tenths of a second.
+    """
+    if crew().cores > (threads := max(1, cores() - 1)):
+        set_threads(threads)
+
+
 def set_threads(threads: int) -> None:
-    """Compute pieces on this many threads from now on, for example to leave a core to a viewer.
+    """Compute pieces on this many threads from now on.
 
     Parameters
     ----------

@@ -34,6 +34,9 @@ CHUNK = 256
 MOST_AT_ONCE = 64 * 1024**2
 """Pixels that are computed for somebody who waits. More is a job for a file."""
 
+MOST_KEPT = 64 * 1024**2
+"""Bytes of a placeholder that are kept, to show the next tile without reading the source again."""
+
 MOST_SHOWN = 2 * 1024**3
 """Bytes of a view. A screen needs less; a whole plane shown at its finest level may need more."""
 
@@ -88,6 +91,7 @@ class ProgressiveLevel:
         self._wanted: set[Cell] = set()
         self._asked: tuple[slice, ...] | None = None
         self._screen: tuple[slice, slice] | None = None
+        self._shown: tuple[tuple[slice, ...], np.ndarray] | None = None
 
     @property
     def waiting(self) -> int:
@@ -122,7 +126,7 @@ class ProgressiveLevel:
     def forget(self) -> None:
         """Stop waiting for cells, because nobody looks at them."""
         with self._lock:
-            self._asked = None
+            self._asked = self._shown = None
         self._want()
 
     def look(self, first: Sequence[float], last: Sequence[float]) -> None:
@@ -190,7 +194,7 @@ class ProgressiveLevel:
                 "level.",
                 "Set the layer's resolution to automatic, or zoom in.",
             )
-        out = self._coarse[index]
+        out = self._placeholder(index)
         touched = {overlap.cell: overlap for overlap in self._grid.touched(on_grid)}
         # The middle last, so that it is kept longest.
         for cell in reversed(self._grid.centre_first(list(touched), on_grid)):
@@ -201,6 +205,21 @@ class ProgressiveLevel:
             self._asked = on_grid
         self._want()
         return self._in_own_order(out)
+
+    def _placeholder(self, index: tuple[slice, ...]) -> np.ndarray:
+        """Return the source's pixels, repeated, to be written into.
+
+        Each tile that comes is shown in the same view: reading the source again for it would let
+        the viewer wait for the disk.
+        """
+        shown = self._shown
+        if shown is not None and shown[0] == index:
+            return shown[1].copy()
+        pixels = self._coarse[index]
+        if pixels.nbytes > MOST_KEPT:
+            return pixels
+        self._shown = index, pixels
+        return pixels.copy()
 
     def _want(self) -> None:
         """Wait for the cells that are missing on the screen, and for no others."""

@@ -6,9 +6,10 @@ Knows nothing of images, napari or Qt.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
+
+from napari_superres.models.crew import cores, leave_a_core
 
 Task = Callable[[], None]
 
@@ -119,15 +120,14 @@ def threads_for(device: str) -> int:
     ``"cpu"`` has a thread for each core but one, which is left to the viewer; any other device has
     one, so that tiles do not compete for its memory.
     """
-    own = getattr(os, "sched_getaffinity", None)  # a batch system or container may give us few
-    cores = len(own(0)) if own else os.cpu_count() or 1
-    return min(MOST_WORKERS, max(1, cores - 1)) if device == "cpu" else 1
+    return min(MOST_WORKERS, max(1, cores() - 1)) if device == "cpu" else 1
 
 
 def queue_for(device: str) -> TileQueue:
     """Return the queue that all on-demand layers on a device share."""
     with _making:
         if device not in _queues:
+            leave_a_core()
             _queues[device] = TileQueue(threads_for(device))
         return _queues[device]
 

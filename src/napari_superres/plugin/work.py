@@ -11,6 +11,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_superres.errors import Cancelled
+from napari_superres.models.crew import leave_a_core
 from napari_superres.plugin.meter import Meter
 from napari_superres.progress import on_tick
 
@@ -49,6 +50,7 @@ class Work(QObject):
 
     def start(self) -> Work:
         """Begin, and return itself."""
+        leave_a_core()
         self._worker.start()
         return self
 
