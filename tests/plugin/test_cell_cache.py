@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_superres.plugin import cell_cache
-from napari_superres.plugin.cell_cache import LEAST, CellCache, bytes_kept
+from napari_superres.plugin.cell_cache import LEAST, CellCache, bytes_kept, keep_at_most
 from napari_superres.plugin.cells import Cell
 
 
@@ -21,7 +21,7 @@ def cell(i: int) -> Cell:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything together keep 20 cells of 100 bytes, beside what other tests left."""
     gc.collect()
-    monkeypatch.setattr(cell_cache, "CACHE_BYTES", bytes_kept() + 2000)
+    monkeypatch.setattr(cell_cache, "_most", bytes_kept() + 2000)
 
 
 PIXELS = np.zeros(100, np.uint8)
@@ -72,3 +72,14 @@ def test_replacing_a_cell_counts_once() -> None:
     for _ in range(3):
         cache.put(cell(0), PIXELS)
     assert bytes_kept() - before == 100
+
+
+def test_a_smaller_bound_holds_at_once(small: None) -> None:
+    """Who lowers it does so because memory is needed now."""
+    before = bytes_kept()
+    cache = CellCache()
+    for i in range(20):
+        cache.put(cell(i), PIXELS)
+    keep_at_most(before + 600)
+    assert len(cache) == 6
+    assert cache.get(cell(19)) is PIXELS

@@ -18,6 +18,7 @@ import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.errors import SettingError
 from napari_superres.models.catalog import MODELS
+from napari_superres.plugin import cell_cache, upscale_layer
 from napari_superres.plugin.facts import in_words, outlook
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.option_fields import OptionFields
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = {
     *("x", "model", "axes", "rgb", "channels", "planes", "region"),  # the layers say so
-    *("samples", "uncertainty"),  # asked for when there is a result
+    "uncertainty",  # asked for when there is a result
 }
 
 
@@ -47,7 +48,7 @@ def test_every_keyword_has_a_field(qtbot: Any) -> None:
     form.device.setCurrentIndex(form.device.findData("cpu"))
     form.compute.precision.setCurrentIndex(form.compute.precision.findData("bfloat16"))
     form.compute.tile.setCurrentIndex(form.compute.tile.findData(512))
-    for number, value in (("halo", 20), ("feather", 8), ("batch", 2), ("seed", 7)):
+    for number, value in (("halo", 20), ("feather", 8), ("batch", 2), ("seed", 7), ("samples", 4)):
         getattr(form.compute, number).setValue(value)
     form.options.put({"steps": 8, "prompt": "cells"})
     found = form.settings()
@@ -64,6 +65,7 @@ def test_every_keyword_has_a_field(qtbot: Any) -> None:
         "feather": 8,
         "batch": 2,
         "seed": 7,
+        "samples": 4,
         "options": {"steps": 8, "prompt": "cells"},
     }
     form.choose("realesr-general-x4v3")
@@ -162,7 +164,9 @@ def kept(
     return Preferences()
 
 
-def test_preferences_come_back(kept: Preferences, qtbot: Any) -> None:
+def test_preferences_come_back(
+    kept: Preferences, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The model and the device that one works with are the same every day."""
     for group, defaults in DEFAULTS.items():
         for key, default in defaults.items():
@@ -171,6 +175,7 @@ def test_preferences_come_back(kept: Preferences, qtbot: Any) -> None:
     qtbot.addWidget(form)
     form.choose("lanczos")
     form.compute.memory.setValue(3.5)
+    form.compute.kept.setValue(0.4)
     form.compute.tile.setCurrentIndex(form.compute.tile.findData(128))
     stored.cache_clear()
     again = SettingsForm()
@@ -178,6 +183,10 @@ def test_preferences_come_back(kept: Preferences, qtbot: Any) -> None:
     assert again.model.currentData() == "lanczos"
     assert again.settings()["tile"] == 128
     assert again.compute.budget == 3_500_000_000
+    assert again.compute.kept.value() == 0.4
+    monkeypatch.setattr(cell_cache, "_most", 0)
+    upscale_layer(ImageLayer(np.zeros((8, 8), np.uint16)), "lanczos")
+    assert cell_cache._most == 400_000_000
 
 
 def test_damaged_preferences_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from napari_superres.plugin.trust import describe_resolution
 from napari_superres.plugin.trust_row import TrustRow
 from napari_superres.plugin.writer import write_image
 from napari_superres.trust.light import light
-from tests.plugin.conftest import click, settle, until
+from tests.plugin.conftest import click, settle, until, words
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Engine
@@ -179,6 +179,21 @@ def test_uncertainty_is_shown_where_a_model_has_it(
     viewer.add_layer(upscale_layer(cells, "bicubic", scale=2))
     with pytest.raises(InputError, match="does not predict its error"):
         uncertainty_layer(viewer)
+
+
+def test_results_that_are_averaged_show_how_far_they_differ(
+    viewer: Any, cells: Any, row: TrustRow, qtbot: Any
+) -> None:
+    """Most models have no opinion of their own errors; several answers to one question have."""
+    finer = viewer.add_layer(upscale_layer(cells, "linear-x2", samples=4))
+    click(qtbot, row.uncertainty_button)
+    finished(row)
+    shown = viewer.layers[-1]
+    assert shown.name == f"{finer.name}, uncertainty"
+    assert "standard deviation over 4 results" in words(row.progress.line)
+    _, spread = sr.upscale(cells.data, "linear-x2", axes="zyx", planes={"z": 1}, samples=4)
+    np.testing.assert_allclose(shown.data[0], np.squeeze(spread), rtol=1e-4, atol=1e-3)
+    assert shown.data.max() > 0
 
 
 def test_a_result_from_a_file_finds_its_source(viewer: Any, tmp_path: Any) -> None:

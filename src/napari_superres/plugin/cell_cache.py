@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
     from napari_superres.plugin.cells import Cell
 
-CACHE_BYTES = 1024**3
-"""Bytes of finer cells that all layers keep together."""
-
 LEAST = 4
 """Cells that each layer may keep however large they are: less could not fill a screen."""
 
+_most = 1000**3
 _caches: weakref.WeakSet[CellCache] = weakref.WeakSet()
 _lock = threading.Lock()
 _clock = itertools.count()
@@ -57,11 +55,7 @@ class CellCache:
             old = self._cells.pop(cell, None)
             self._bytes += pixels.nbytes - (0 if old is None else old[1].nbytes)
             self._cells[cell] = next(_clock), pixels
-            while sum(cache._bytes for cache in _caches) > CACHE_BYTES:
-                rich = [cache for cache in _caches if len(cache) > LEAST]
-                if not rich:
-                    return
-                min(rich, key=CellCache._oldest)._drop_oldest()
+            _make_room()
 
     def room(self, nbytes: int) -> int:
         """Return how many cells of a size this layer may want at once, so that all find room.
@@ -72,7 +66,7 @@ class CellCache:
             Bytes of a cell.
         """
         with _lock:
-            return max(LEAST, CACHE_BYTES // len(_caches) // max(1, nbytes))
+            return max(LEAST, _most // len(_caches) // max(1, nbytes))
 
     def _oldest(self) -> int:
         return next(iter(self._cells.values()))[0]
@@ -82,7 +76,29 @@ class CellCache:
         self._bytes -= pixels.nbytes
 
 
+def keep_at_most(nbytes: int) -> None:
+    """Bound what all layers keep together, from now on.
+
+    Parameters
+    ----------
+    nbytes : int
+        Each layer keeps `LEAST` cells in any case.
+    """
+    global _most
+    with _lock:
+        _most = nbytes
+        _make_room()
+
+
 def bytes_kept() -> int:
     """Return how many bytes all layers keep."""
     with _lock:
         return sum(cache._bytes for cache in _caches)
+
+
+def _make_room() -> None:
+    while sum(cache._bytes for cache in _caches) > _most:
+        rich = [cache for cache in _caches if len(cache) > LEAST]
+        if not rich:
+            return
+        min(rich, key=CellCache._oldest)._drop_oldest()

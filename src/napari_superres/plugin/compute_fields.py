@@ -11,6 +11,7 @@ from qtpy.QtCore import QProcess, Signal
 
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.rows import AUTOMATIC, Section, combo, number, show_row
+from napari_superres.symmetry import SYMMETRIES
 
 if TYPE_CHECKING:
     from napari_superres.models.catalog import ModelSpec
@@ -26,11 +27,12 @@ _PRECISIONS = (
     ("bfloat16", "bfloat16", "As float16, with a wider range and 2 digits."),
 )
 _TILES = (64, 128, 256, 512, 1024)
+_MOST_SAMPLES = 64
 _ASK_GPUS = ["--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
 
 
 class ComputeFields(Section):
-    """Device, precision, tile, halo, feather, batch, seed, memory; remembered where a habit."""
+    """Device, precision, tiles, seed, samples, memory; remembered where a habit."""
 
     changed = Signal()
 
@@ -56,6 +58,7 @@ class ComputeFields(Section):
         )
         self.batch = number("Batch", "Tiles in each call of the network.", 0, 1024)
         self.seed = number("Seed", "The same seed gives the same result.", 0, 2**31 - 1)
+        self.samples = number("Samples", "", 1, _MOST_SAMPLES)
         self.memory = number(
             "Memory budget",
             "Gigabytes of main memory that a run may plan for; Automatic goes by what is free.",
@@ -63,7 +66,15 @@ class ComputeFields(Section):
             4096,
             decimals=1,
         )
-        self.memory.setSuffix(" GB")
+        self.kept = number(
+            "Kept tiles",
+            "Gigabytes of finer tiles that all on-demand layers keep together.",
+            0.1,
+            4096,
+            decimals=1,
+        )
+        for box in (self.memory, self.kept):
+            box.setSuffix(" GB")
         for box in (self.halo, self.feather, self.batch, self.memory):
             box.setSpecialValueText(AUTOMATIC)
             box.setValue(box.minimum())
@@ -75,9 +86,18 @@ class ComputeFields(Section):
             ("Feather", self.feather),
             ("Batch", self.batch),
             ("Seed", self.seed),
+            ("Samples", self.samples),
             ("Memory", self.memory),
+            ("Kept tiles", self.kept),
         ):
             self.form.addRow(label, field)
+        self._counts = {
+            "halo": self.halo,
+            "feather": self.feather,
+            "batch": self.batch,
+            "samples": self.samples,
+        }
+        self._averages = False
         self._asked: QProcess | None = None
         # Whether PyTorch can use them is known once it is imported, which takes seconds.
         if shutil.which("nvidia-smi"):
@@ -88,7 +108,7 @@ class ComputeFields(Section):
         self.heading.toggled.connect(self._list_gpus)
         for combo_box in (self.device, self.precision, self.tile):
             combo_box.currentIndexChanged.connect(self._changed)
-        for box in (self.halo, self.feather, self.batch, self.seed, self.memory):
+        for box in (*self._counts.values(), self.seed, self.memory, self.kept):
             box.valueChanged.connect(self._changed)
         self._summarise()
 
@@ -98,9 +118,22 @@ class ComputeFields(Section):
         return round(self.memory.value() * 1e9) or None
 
     def show_model(self, spec: ModelSpec | None) -> None:
-        """Show the seed where a model draws random numbers."""
-        random = spec is not None and spec.unit == "plane"
+        """Show the seed where a model draws random numbers, and samples where they differ."""
+        random = spec is not None and spec.random
         show_row(self.form, self.seed, visible=random)
+        self._averages = spec is not None and spec.proven != "exact"
+        self.samples.setMaximum(_MOST_SAMPLES if random else len(SYMMETRIES))
+        kind = "drawn with other random numbers" if random else "of flips and rotations"
+        self.samples.setToolTip(
+            f"Results {kind} that are averaged; each takes as long as one. Then 'Uncertainty' "
+            "shows how far they differ."
+        )
+        show_row(self.form, self.samples, visible=self._averages)
+        self._summarise()
+
+    @property
+    def _samples(self) -> int:
+        return int(self.samples.value()) if self._averages else 1
 
     def settings(self) -> dict[str, Any]:
         """Return keywords for `upscale`; what is left to the model or the machine is left out."""
@@ -112,6 +145,7 @@ class ComputeFields(Section):
             "feather": self.feather.value() if self.feather.value() >= 0 else None,
             "batch": self.batch.value() or None,
             "seed": self.seed.value() or None,
+            "samples": self._samples if self._samples > 1 else None,
         }
         return {k: v for k, v in wishes.items() if v is not None and v != "auto"}
 
@@ -121,6 +155,7 @@ class ComputeFields(Section):
             ("precision", self.precision.currentData()),
             ("tile", self.tile.currentData()),
             ("memory_gb", round(self.memory.value(), 1)),
+            ("kept_gb", round(self.kept.value(), 1)),
         ):
             if self._preferences.get("compute", key) != value:
                 self._preferences.put("compute", key, value)
@@ -139,6 +174,7 @@ class ComputeFields(Section):
             # A device that is not here any more leaves the choice to the machine.
             box.setCurrentIndex(max(0, box.findData(wanted)))
         self.memory.setValue(self._preferences.get("compute", "memory_gb"))
+        self.kept.setValue(self._preferences.get("compute", "kept_gb"))
 
     def _summarise(self) -> None:
         words = [
@@ -148,8 +184,8 @@ class ComputeFields(Section):
         ]
         if self.tile.currentData():
             words.append(f"tile {self.tile.currentData()}")
-        for label, box in (("halo", self.halo), ("feather", self.feather), ("batch", self.batch)):
-            if box.value() > box.minimum():
+        for label, box in self._counts.items():
+            if box.value() > box.minimum() and (box is not self.samples or self._averages):
                 words.append(f"{label} {box.value()}")
         if self.seed.value():
             words.append(f"seed {self.seed.value()}")

@@ -8,9 +8,11 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels as LabelsLayer
 from qtpy.QtWidgets import QApplication
 
+from napari_superres.plugin.cell_cache import keep_at_most
 from napari_superres.plugin.layer_history import history_metadata
 from napari_superres.plugin.layer_tuples import is_far
 from napari_superres.plugin.layers import layer_kwargs, layer_to_image
+from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progressive import ProgressiveLevel
 from napari_superres.plugin.refresh import Refresher
 from napari_superres.plugin.tile_queue import queue_for
@@ -74,6 +76,8 @@ def on_demand_layer(layer: Any, image: Image, plan: Plan) -> Any:
     """
     finer = planned(image, plan)
     live = QApplication.instance() is not None
+    if live:
+        keep_at_most(round(1e9 * Preferences().get("compute", "kept_gb")))
     data = [_level(finer, image) if live else finer.data, *_coarse_levels(layer)]
     kwargs = layer_kwargs(layer, plan.scale, model=plan.spec.name, axes=image.axes)
     kwargs["metadata"] = {

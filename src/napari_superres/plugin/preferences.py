@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PLUGIN = "napari-superres"
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "compute": {"device": "auto", "precision": "auto", "tile": 0, "memory_gb": 0.0},
+    "compute": {"device": "auto", "precision": "auto", "tile": 0, "memory_gb": 0.0, "kept_gb": 1.0},
     "panel": {"model": "", "output": "on demand", "compare": "swipe"},
 }
 """By group and key, as the manifest declares them; a test compares the two."""

@@ -99,12 +99,14 @@ def uncertainty_steps(look: Look, meter: Meter) -> Generator[object, None, Check
             f"How '{look.layer.name}' was made is known only from its file.",
             "Run the model again, on demand, to see its uncertainty.",
         )
-    if not plan.spec.bound:
-        raise InputError(
-            f"'{plan.spec.name}' does not predict its error.",
-            "Choose a model that does: microscopy-x2 or microscopy-x4.",
-        )
-    plan = replace(plan, uncertainty=True, samples=1)
+    if plan.samples == 1:
+        if not plan.spec.bound:
+            raise InputError(
+                f"'{plan.spec.name}' does not predict its error.",
+                "Choose a model that does (microscopy-x2 or microscopy-x4), or several 'Samples' "
+                "under 'Compute', to see how far they differ.",
+            )
+        plan = replace(plan, uncertainty=True)
     begin = origin.start or (0,) * len(look.start)
     region = look.fine(after=[a * f for a, f in zip(begin, look.factors, strict=True)])
     spread = yield from _computed(origin.source, plan, region, meter, "spread")
@@ -114,10 +116,18 @@ def uncertainty_steps(look: Look, meter: Meter) -> Generator[object, None, Check
         **layer_kwargs(look.layer, 1, axes=look.image.axes, start=look.start),
         **_map_look(f"{look.layer.name}, uncertainty", "magma", _limit(spread), signed=False),
     }
+    words = (
+        "Uncertainty in grey levels: nine in ten errors are smaller, on images like those that the "
+        "model was trained on. It knows nothing of others."
+    )
+    if plan.samples > 1:
+        words = (
+            f"Uncertainty in grey levels: the {plan.spread}, a standard deviation over "
+            f"{plan.samples} results. Where they agree the model is sure, which is not to be right."
+        )
     return Checked(
         ImageLayer(spread, **kwargs),
-        "Uncertainty in grey levels: nine in ten errors are smaller, on images like those that the "
-        "model was trained on. It knows nothing of others.",
+        words,
         look.layer,
         "uncertainty",
     )
