@@ -39,6 +39,8 @@ def models() -> None:
     Use a file that you have, for a model of the table or by a name of your own:
         superres models add RealESRGAN_x4plus.pth --as realesrgan-x4plus
         superres models add mine.safetensors --as my-network
+    Write a network for a program without Python:
+        superres models export microscopy-x4 --format onnx
     """  # noqa: D301, click wants the character
 
 
@@ -196,6 +198,56 @@ def remove(name: str) -> None:
     """Delete the weights of the model NAME from the cache."""
     for deleted in library.remove(name):
         click.echo(deleted)
+
+
+@models.command("export")
+@click.argument("name")
+@click.option(
+    "--format",
+    type=click.Choice(["onnx", "ncnn"]),
+    required=True,
+    help="onnx: one file, for ONNX Runtime and others; ncnn: two files.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="File, or folder with a slash at its end; NAME in this folder if left out.",
+)
+@click.option(
+    "--denoise", type=float, help="Strength that is fixed in the file, where a model has one."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@_json
+@_quiet
+def export_(
+    name: str,
+    *,
+    format: str,
+    output: str | None,
+    denoise: float | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write the network of the model NAME (or a FILE of weights) for other programs.
+
+    The files run without Python and PyTorch. They are compared with the engine before they get
+    their names, and what somebody who runs them has to know lies beside them as JSON: inputs,
+    context, intensities, licence, origin.
+    """
+    from napari_superres.models.exporting import export_model
+
+    made = export_model(name, output, format=format, denoise=denoise, overwrite=overwrite)
+    if as_json:
+        report = {"paths": [str(written) for written in made.paths], "facts": made.facts}
+        click.echo(json.dumps(report))
+        return
+    for written in made.paths:
+        click.echo(written)
+    if not quiet:
+        talk(str(made.check))
+        talk(f"Not in the files: {made.facts['left_out']}")
 
 
 @models.command()

@@ -29,7 +29,7 @@ import platformdirs
 from napari_superres.errors import OutputError, SuperresError, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import IO
 
 VARIABLE = "NAPARI_SUPERRES_CACHE"
@@ -163,8 +163,16 @@ def forget(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(
+    path: Path, failed: Callable[[Path, OSError], OutputError] | None = None
+) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` only once it is complete.
+
+    Parameters
+    ----------
+    path : Path
+    failed : callable, optional
+        Returns the error to raise when it cannot be written; None for a file of the cache.
 
     Raises
     ------
@@ -182,7 +190,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except SuperresError:
         raise
     except OSError as error:
-        raise not_writable(path, error) from error
+        raise (failed or not_writable)(path, error) from error
     finally:
         with contextlib.suppress(OSError):  # what matters was raised above
             part.unlink(missing_ok=True)

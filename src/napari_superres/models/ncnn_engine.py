@@ -24,6 +24,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _INEXACT = (
     "use_winograd63_convolution",  # four times the error of smaller tiles, for a tenth of the time
@@ -41,6 +42,8 @@ _INEXACT = (
 
 _NO_MEMORY = -100
 """What ncnn's layers return when they cannot have memory for their output."""
+
+_REFUSED = "ncnn refuses the network; its reason is on the standard error."
 
 
 class Scratch:
@@ -70,22 +73,34 @@ class Network:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._inputs = tuple(graph.inputs)
-        self._net = ncnn.Net()
-        options = self._net.opt
-        # Several engines of one thread are faster than one engine of several.
-        options.num_threads = 1
-        options.use_vulkan_compute = False
-        options.use_winograd_convolution = True
-        options.use_sgemm_convolution = True
-        options.use_packing_layout = True
-        options.lightmode = True  # intermediate results are freed as soon as they are used
-        for name in _INEXACT:
-            if hasattr(options, name):
-                setattr(options, name, False)
+        self._inputs: tuple[str, ...] = tuple(graph.inputs)
+        self._net = _empty()
         if self._net.load_param_mem(graph.text()) != 0:
-            raise ValueError("ncnn refuses the network; its reason is on the standard error.")
+            raise ValueError(_REFUSED)
         self._net.load_model_mem(graph.weights())
+
+    @classmethod
+    def from_files(cls, layers: Path, weights: Path, inputs: Sequence[str]) -> Network:
+        """Return a network that lies on the disk.
+
+        Parameters
+        ----------
+        layers, weights : Path
+            ncnn's text file and its binary file.
+        inputs : sequence of str
+            Names of the inputs, in the order in which they are given in calls.
+
+        Raises
+        ------
+        ValueError
+            If ncnn does not understand the files.
+        """
+        network = cls.__new__(cls)
+        network._inputs = tuple(inputs)
+        network._net = _empty()
+        if network._net.load_param(str(layers)) or network._net.load_model(str(weights)):
+            raise ValueError(_REFUSED)
+        return network
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Return the network's output.
@@ -154,6 +169,22 @@ class Network:
             )
         assert code == 0, f"ncnn fails with code {code}"
         return result
+
+
+def _empty() -> Any:
+    net = ncnn.Net()
+    options = net.opt
+    # Several engines of one thread are faster than one engine of several.
+    options.num_threads = 1
+    options.use_vulkan_compute = False
+    options.use_winograd_convolution = True
+    options.use_sgemm_convolution = True
+    options.use_packing_layout = True
+    options.lightmode = True  # intermediate results are freed as soon as they are used
+    for name in _INEXACT:
+        if hasattr(options, name):
+            setattr(options, name, False)
+    return net
 
 
 def _mat(array: np.ndarray, scratch: Scratch) -> Any:

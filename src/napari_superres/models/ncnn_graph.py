@@ -60,11 +60,23 @@ class Graph:
     _layers: list[_Layer] = field(default_factory=list)
     _weights: list[bytes] = field(default_factory=list)
 
-    def input(self) -> Blob:
-        """Add an array that is given from outside, of shape (c, y, x)."""
-        blob = self._add("Input", (), "")
+    def input(self, name: str = "", channels: int = 0) -> Blob:
+        """Add an array that is given from outside, of shape (c, y, x).
+
+        Parameters
+        ----------
+        name : str
+            What whoever gives it calls it; empty for any name.
+        channels : int
+            How many it has; ncnn need not be told.
+        """
+        blob = self._add("Input", (), "", name)
         self.inputs.append(blob)
         return blob
+
+    def number(self, name: str) -> Blob:
+        """Add a number that is given from outside, as an array of shape (1, 1, 1)."""
+        return self.input(name, 1)
 
     def output(self, blob: Blob) -> None:
         """Say which blob is the result. A graph has one; stack channels if there are more."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from napari_superres.models.catalog import ModelSpec
     from napari_superres.models.engine import Address, Halo, Setting
+    from napari_superres.models.ncnn_graph import Graph
+    from napari_superres.models.onnx_graph import OnnxGraph
 
 ENGINES = ("ncnn", "torch")
 
@@ -66,6 +68,35 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Micr
 
         network = TorchNetwork(trained, setting)
     return MicroscopyEngine(trained.radius, network)
+
+
+def draw(
+    spec: ModelSpec, weights: Mapping[str, Path], graph: Graph | OnnxGraph, denoise: float | None
+) -> int:
+    """Draw the whole network into a graph; see `exporting`.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        A row of this family.
+    weights : mapping of str to Path
+        One file.
+    graph : Graph or OnnxGraph
+        Empty.
+    denoise : None
+        The noise to be removed is an input of the graph.
+
+    Returns
+    -------
+    int
+        How many pixels at each side of the input are context, and missing in the output.
+    """
+    from napari_superres.models.families.microscopy.layers import Layers
+
+    (path,) = weights.values()
+    trained = read_trained(path)
+    Layers(trained).whole(graph)
+    return trained.radius
 
 
 class MicroscopyEngine:

@@ -10,7 +10,6 @@ networks suffice, one for noise 1 and one for noise 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,14 +17,14 @@ import numpy as np
 
 from napari_superres.models.crew import crew
 from napari_superres.models.engine import Halo
-from napari_superres.models.families.microscopy.tensors import BASE_RADIUS, SLOPE
+from napari_superres.models.families.microscopy.layers import Layers
+from napari_superres.models.families.microscopy.tensors import BASE_RADIUS
 from napari_superres.models.ncnn_graph import Graph
 from napari_superres.models.ncnn_stages import Maps, Stage
 from napari_superres.progress import tick
 
 if TYPE_CHECKING:
     from napari_superres.models.families.microscopy.tensors import Trained
-    from napari_superres.models.ncnn_graph import Blob
 
 GROUP, SIDE = 8, 72
 """Convolutions in a stage, about, and source pixels along a piece's side: the fastest of 4 to all
@@ -46,7 +45,7 @@ class NcnnNetwork:
     def __init__(self, trained: Trained, *, uncertainty: bool) -> None:
         self._radius = trained.radius
         self._stages = {
-            noise: _Layers(trained, noise=noise, uncertainty=uncertainty).stages()
+            noise: _stages(Layers(trained, noise=noise, uncertainty=uncertainty))
             for noise in ((False,) if trained.kind == "linear" else (False, True))
         }
 
@@ -83,86 +82,50 @@ class NcnnNetwork:
         return maps.values * unit
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """Writes a weight file's layers as graphs.
-
-    Parameters
-    ----------
-    trained : Trained
-    noise : bool
-        Whether for noise 1, otherwise for noise 0.
-    uncertainty : bool
-        Whether the predicted error is the second channel of the result.
-    """
-
-    trained: Trained
-    noise: bool
-    uncertainty: bool
-
-    def stages(self) -> list[Stage]:
-        """Return the network in stages."""
-        trained = self.trained
-        scale, radius = trained.scale, BASE_RADIUS
-        if trained.kind == "linear":
-            return [Stage(self._linear, 1, radius, contexts=(radius,), scale=scale, side=SIDE)]
-        # The last stage has two pairs or more, and so all the context that interpolation needs.
-        count = max(1, min(round((2 * trained.pairs + 2) / GROUP), trained.pairs // 2))
-        groups = [group.tolist() for group in np.array_split(np.arange(trained.pairs), count)]
-        stages = []
-        for number, pairs in enumerate(groups):
-            first, last = number == 0, number == count - 1
-            radius = 2 * first + 2 * len(pairs) + last
-            stages.append(
-                Stage(
-                    partial(self._part, pairs, first, last),
-                    channels=1 + self.uncertainty if last else trained.channels,
-                    radius=radius,
-                    contexts=(radius, BASE_RADIUS) if last and not first else (radius,),
-                    scale=scale if last else 1,
-                    side=SIDE,
-                )
+def _stages(layers: Layers) -> list[Stage]:
+    """Return the network in stages."""
+    trained = layers.trained
+    scale, radius = trained.scale, BASE_RADIUS
+    if trained.kind == "linear":
+        build = partial(_linear, layers)
+        return [Stage(build, 1, radius, contexts=(radius,), scale=scale, side=SIDE)]
+    # The last stage has two pairs or more, and so all the context that interpolation needs.
+    count = max(1, min(round((2 * trained.pairs + 2) / GROUP), trained.pairs // 2))
+    groups = [group.tolist() for group in np.array_split(np.arange(trained.pairs), count)]
+    stages = []
+    for number, pairs in enumerate(groups):
+        first, last = number == 0, number == count - 1
+        radius = 2 * first + 2 * len(pairs) + last
+        stages.append(
+            Stage(
+                partial(_part, layers, pairs, first, last),
+                channels=1 + layers.uncertainty if last else trained.channels,
+                radius=radius,
+                contexts=(radius, BASE_RADIUS) if last and not first else (radius,),
+                scale=scale if last else 1,
+                side=SIDE,
             )
-        return stages
+        )
+    return stages
 
-    def _linear(self, padded: bool) -> Graph:
-        assert not padded, "tiles come with all their context"
-        graph = Graph()
-        phases = graph.convolution(graph.input(), self.trained.tensors["kernels"])
-        graph.output(graph.pixel_shuffle(phases, self.trained.scale))
-        return graph
 
-    def _part(self, pairs: list[int], first: bool, last: bool, padded: bool) -> Graph:
-        """Return some residual pairs, after the first convolution or before the heads, or both."""
-        assert not padded, "tiles come with all their context"
-        graph = Graph()
-        maps = source = graph.input()
-        if first:
-            maps = self._convolve(graph, source, "first.weight", 0, slope=SLOPE)
-        for one, two in ((2 * pair, 2 * pair + 1) for pair in pairs):
-            new = self._convolve(graph, maps, f"body.{one}.weight", 1 + one, slope=SLOPE)
-            new = self._convolve(graph, new, f"body.{two}.weight", 1 + two)
-            maps = graph.leaky_relu(graph.add(new, graph.crop(maps, 2)), SLOPE)
-        if last:
-            spare = self.trained.radius - BASE_RADIUS
-            maps = self._head(graph, maps, graph.crop(source, spare) if first else graph.input())
-        graph.output(maps)
-        return graph
+def _linear(layers: Layers, padded: bool) -> Graph:
+    assert not padded, "tiles come with all their context"
+    graph = Graph()
+    graph.output(layers.linear(graph, graph.input()))
+    return graph
 
-    def _head(self, graph: Graph, maps: Blob, source: Blob) -> Blob:
-        """Add interpolation plus correction, and the predicted error below it."""
-        tensors, scale = self.trained.tensors, self.trained.scale
-        plain = graph.convolution(source, tensors[f"bases.{scale}"])
-        phases = graph.add(plain, graph.convolution(maps, tensors[f"heads.{scale}.weight"]))
-        fine = graph.pixel_shuffle(phases, scale)
-        if not self.uncertainty:
-            return fine
-        error = graph.absolute(graph.convolution(maps, tensors[f"errors.{scale}.weight"]))
-        return graph.concat([fine, graph.pixel_shuffle(error, scale)])
 
-    def _convolve(
-        self, graph: Graph, blob: Blob, name: str, threshold: int, slope: float | None = None
-    ) -> Blob:
-        tensors = self.trained.tensors
-        bias = tensors["thresholds"][threshold] if self.noise else None
-        return graph.convolution(blob, tensors[name], bias, slope=slope)
+def _part(layers: Layers, pairs: list[int], first: bool, last: bool, padded: bool) -> Graph:
+    """Return some residual pairs, after the first convolution or before the heads, or both."""
+    assert not padded, "tiles come with all their context"
+    graph = Graph()
+    maps = source = graph.input()
+    if first:
+        maps = layers.first(graph, source)
+    maps = layers.features(graph, maps, pairs)
+    if last:
+        spare = layers.trained.radius - BASE_RADIUS
+        maps = layers.heads(graph, maps, graph.crop(source, spare) if first else graph.input())
+    graph.output(maps)
+    return graph

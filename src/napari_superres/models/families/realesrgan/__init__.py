@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from napari_superres.models.catalog import ModelSpec, WeightFile
     from napari_superres.models.engine import Engine, Setting
+    from napari_superres.models.ncnn_graph import Graph
+    from napari_superres.models.onnx_graph import OnnxGraph
 
 ENGINES = ("ncnn", "torch")
 
@@ -48,6 +50,32 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
     from napari_superres.models.families.realesrgan.torch_engine import load_torch
 
     return load_torch(architecture, tensors, setting)
+
+
+def draw(
+    spec: ModelSpec, weights: Mapping[str, Path], graph: Graph | OnnxGraph, denoise: float | None
+) -> int:
+    """Draw the whole network, as published, into a graph; see `exporting`.
+
+    Parameters
+    ----------
+    spec, weights
+        As for `load`.
+    graph : Graph or OnnxGraph
+        Empty.
+    denoise : float or None
+        Strength of a model that blends two files.
+
+    Returns
+    -------
+    int
+        0: its layers pad with zeros, so the output has all pixels of the input.
+    """
+    from napari_superres.models.families.realesrgan.layers import Layers
+
+    architecture, tensors = read_network(spec, weights, denoise)
+    Layers(architecture, tensors, padded=True).whole(graph)
+    return 0
 
 
 def check_file(spec: ModelSpec, file: WeightFile, path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_superres.models.crew import crew
 from napari_superres.models.engine import Halo
+from napari_superres.models.families.realesrgan.layers import DENSE_RADIUS, RESIDUAL, Layers
 from napari_superres.models.ncnn_graph import Graph
 from napari_superres.models.ncnn_stages import Maps, Stage
 from napari_superres.progress import tick
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from napari_superres.models.engine import Address
     from napari_superres.models.families.realesrgan.architecture import Architecture
-    from napari_superres.models.ncnn_graph import Blob
 
 GROUP = 8
 """Convolutions in a stage of a compact network, about: more of them need more context, fewer copy
@@ -33,11 +33,6 @@ their maps more often. 5 to 9 were equally fast within the measurement's error."
 COMPACT_SIDE, DENSE_SIDE, TAIL_SIDE = 72, 56, 20
 """Pieces of a stage, in source pixels: the fastest of 40 to 144 (12 to 48 for the upsampler) on a
 core with 1 MB of second-level cache."""
-
-DENSE_RADIUS = 5
-
-RESIDUAL = 0.2
-"""What an RRDBNet multiplies residuals by; and the slope of its leaky ReLUs."""
 
 
 def load_ncnn(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> NcnnEngine:
@@ -67,6 +62,9 @@ class NcnnEngine:
     def __init__(self, architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> None:
         self.architecture = architecture
         self._tensors = dict(tensors)
+
+    def _layers(self, padded: bool) -> Layers:
+        return Layers(self.architecture, self._tensors, padded)
 
     def __call__(self, tiles: np.ndarray, halo: Halo, at: Sequence[Address]) -> np.ndarray:
         """Return finer tiles, the halo dropped.
@@ -103,12 +101,6 @@ class NcnnEngine:
         """Return the finer tile, shape (c, y, x), the halo dropped."""
         raise NotImplementedError
 
-    def _convolve(
-        self, graph: Graph, blob: Blob, name: str, *, pad: int, slope: float | None = None
-    ) -> Blob:
-        weight, bias = (self._tensors[f"{name}.{part}"] for part in ("weight", "bias"))
-        return graph.convolution(blob, weight, bias, pad=pad, slope=slope)
-
 
 class CompactEngine(NcnnEngine):
     """SRVGGNetCompact: convolutions at the source's resolution, then a pixel shuffle."""
@@ -140,19 +132,10 @@ class CompactEngine(NcnnEngine):
             side=COMPACT_SIDE,
         )
 
-    def _graph(self, layers: list[int], last: bool, padded: bool) -> Graph:
-        graph = Graph()
-        blob = graph.input()
-        for layer in layers:
-            blob = self._convolve(graph, blob, f"body.{2 * layer}", pad=int(padded))
-            slopes = self._tensors.get(f"body.{2 * layer + 1}.weight")
-            if slopes is not None:
-                blob = graph.prelu(blob, slopes)
-        if last:
-            scale = self.architecture.scale
-            plain = graph.nearest(graph.input(), scale)
-            blob = graph.add(graph.pixel_shuffle(blob, scale), plain)
-        graph.output(blob)
+    def _graph(self, numbers: list[int], last: bool, padded: bool) -> Graph:
+        graph, layers = Graph(), self._layers(padded)
+        maps = layers.compact(graph, graph.input(), numbers)
+        graph.output(layers.compact_head(graph, maps, graph.input()) if last else maps)
         return graph
 
 
@@ -207,21 +190,13 @@ class DenseEngine(NcnnEngine):
 
     def _first_graph(self, padded: bool) -> Graph:
         graph = Graph()
-        graph.output(self._convolve(graph, graph.input(), "conv_first", pad=int(padded)))
+        graph.output(self._layers(padded).convolve(graph, graph.input(), "conv_first"))
         return graph
 
     def _dense_graph(self, name: str, last: bool, padded: bool) -> Graph:
         """Return a residual dense block; the last of an RRDB adds the RRDB's input, too."""
         graph = Graph()
-        x = grown = graph.input()
-        for i in range(1, 5):
-            new = self._convolve(graph, grown, f"{name}.conv{i}", pad=int(padded), slope=RESIDUAL)
-            grown = graph.concat([grown if padded else graph.crop(grown, 1), new])
-        # The factor of the residual is a factor of the weights as well.
-        weight, bias = (self._tensors[f"{name}.conv5.{part}"] for part in ("weight", "bias"))
-        factor = np.float32(RESIDUAL)
-        new = graph.convolution(grown, factor * weight, factor * bias, pad=int(padded))
-        out = graph.add(new, x if padded else graph.crop(x, DENSE_RADIUS))
+        out = self._layers(padded).dense(graph, graph.input(), name)
         if last:
             out = graph.scaled_sum([out, graph.input()], [RESIDUAL, 1.0])
         graph.output(out)
@@ -229,23 +204,14 @@ class DenseEngine(NcnnEngine):
 
     def _body_graph(self, padded: bool) -> Graph:
         """Return the convolution after the blocks, plus the first, which is computed again."""
-        graph = Graph()
-        maps = self._convolve(graph, graph.input(), "conv_body", pad=int(padded))
-        first = self._convolve(graph, graph.input(), "conv_first", pad=int(padded))
-        graph.output(graph.add(maps, first))
+        graph, layers = Graph(), self._layers(padded)
+        maps = layers.convolve(graph, graph.input(), "conv_body")
+        graph.output(graph.add(maps, layers.convolve(graph, graph.input(), "conv_first")))
         return graph
 
     def _tail_graph(self, padded: bool) -> Graph:
         graph = Graph()
-        blob = graph.input()
-        spare = self.architecture.tail_radius
-        for up in range(self.architecture.ups):
-            blob = graph.nearest(blob, 2)
-            blob = self._convolve(graph, blob, f"conv_up{up + 1}", pad=int(padded), slope=RESIDUAL)
-            spare = 2 * spare - 1
-        blob = self._convolve(graph, blob, "conv_hr", pad=int(padded), slope=RESIDUAL)
-        blob = self._convolve(graph, blob, "conv_last", pad=int(padded))
-        graph.output(blob if padded else graph.crop(blob, spare - 2))
+        graph.output(self._layers(padded).tail(graph, graph.input()))
         return graph
 
 
