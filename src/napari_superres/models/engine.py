@@ -145,6 +145,8 @@ class Family(Protocol):
     # base_place(spec, options) -> Path: where that is; a WeightsError if it is not here
     # And those whose files have no published checksum:
     # check_file(spec, file, path): refuses a file that does not fit
+    # And those whose networks can be written as files for other programs, see `exporting`:
+    # draw(spec, weights, graph, denoise) -> int: draws the network, returns its lack of context
 
 
 _engines: dict[tuple[Any, ...], Engine] = {}
