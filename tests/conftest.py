@@ -32,6 +32,9 @@ MAY_BE_MISSING = (
     "extra 'vendor'",
     "spandrel is",
     "the reference is",
+    # Programs for devices, in other languages.
+    "there is no ncnn for C++",
+    "there is no onnxruntime-node",
 )
 """Parts of reasons for which a test may be skipped even then."""
 

@@ -90,8 +90,7 @@ async function finer(session, facts, image, noise, tile) {
         for (let c = 0; c < samples; c++)
           for (let y = 0; y < (rows.stop - rows.start) * scale; y++)
             for (let x = 0; x < (columns.stop - columns.start) * scale; x++) {
-              let value = out.data[(c * outH + top + y) * outW + left + x];
-              if (limits) value = Math.min(1, Math.max(0, value)) * unit;
+              const value = out.data[(c * outH + top + y) * outW + left + x] * unit;
               const to = (plane + (c % together)) * height + rows.start * scale + y;
               // A gray image went in three times: the mean comes out.
               result.samples[to * width + columns.start * scale + x] += (value * together) / samples;
