@@ -28,6 +28,7 @@ from napari_superres.models.families.supir.network import Conditioning
 from napari_superres.models.families.supir.pipeline import Pipeline
 from napari_superres.models.families.supir.settings import Settings
 from napari_superres.models.noise import PlaneNoise
+from napari_superres.models.plane_engine import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ def compare(options: argparse.Namespace, device: torch.device, offload: str, onc
         row("encode and decode alone", once, peak)
         plain = partial(_plain, network, autoencoder, image, words, settings)
         row("plain SDXL network in diffusers", *measured(plain, device))
-    restore = partial(pipeline.restore, torch.rand(3, side, side), 4, PlaneNoise(0, 0, 0))
+    restore = partial(pipeline.restore, torch.rand(3, side, side), 4, PlaneNoise(0, 0, 0), Place(0))
     row(f"SUPIR, offload {offload}", *measured(restore, device))
     return once
 

@@ -31,6 +31,11 @@ class PlacedTile(NamedTuple):
     halo: Halo
 
     @property
+    def answered(self) -> tuple[int, int]:
+        """The first source pixel along y and x that the engine answers for."""
+        return self.seen[0].start + self.halo.top, self.seen[1].start + self.halo.left
+
+    @property
     def margin(self) -> Halo:
         """What lies around the kept pixels once the engine has dropped the network's halo."""
         kept, seen, halo = self.kept, self.seen, self.halo
@@ -151,10 +156,7 @@ class TileWork(NamedTuple):
         plan, spec = self.plan, self.plan.spec
         setting = replace(plan.setting(self.channel), uncertainty=wants_error)
         engine = load_engine(spec, find_weights(spec, setting.denoise), setting)
-        at = [
-            Address(plan.seed, sample, self.plane, tile.kept[0].start, tile.kept[1].start)
-            for tile in self.tiles
-        ]
+        at = [Address(plan.seed, sample, self.plane, *tile.answered) for tile in self.tiles]
         missing = plan.compute.batch - len(self.tiles)
         if missing:  # every call has the same shape, else its last bits could differ
             mapped = np.concatenate([mapped, mapped[-1:].repeat(missing, axis=0)])

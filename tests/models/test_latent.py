@@ -22,7 +22,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from napari_superres.errors import Cancelled, SettingError, WeightsError
+from napari_superres.errors import Cancelled, ResourceError, SettingError, WeightsError
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Address, Halo, Setting
 from napari_superres.models.families import latent as family
@@ -274,3 +274,14 @@ def test_half_precision_is_close(sd: Path) -> None:
     exact = load(sd, "sd-x4")(plane(), WHOLE, AT)
     half = load(sd, "sd-x4", "bfloat16")(plane(), WHOLE, AT)
     assert np.abs(half - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
+    ldm: Path, sd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer would swap for an hour, or the system kill the program."""
+    monkeypatch.setattr("napari_superres.resources.free_memory", lambda: 1000)
+    monkeypatch.setattr("napari_superres.models.families.latent.engine.build_part", None)
+    for folder, name, words in ((ldm, "ldm-sr-x4", "LDM-SR"), (sd, "sd-x4", "Stable Diffusion x4")):
+        with pytest.raises(ResourceError, match=rf"million numbers of {words} as.*bfloat16"):
+            load(folder, name)

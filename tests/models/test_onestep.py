@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from napari_superres.errors import SettingError, WeightsError
+from napari_superres.errors import ResourceError, SettingError, WeightsError
 from napari_superres.models.catalog import ModelSpec, WeightFile
 from napari_superres.models.engine import Address, Halo, Setting
 from napari_superres.models.families import onestep as family
@@ -292,3 +292,13 @@ def test_unknown_options_are_refused(base: Path, pkl: Path) -> None:
         load(base, pkl, colour="hue")
     with pytest.raises(SettingError, match="latent_stride"):
         load(base, pkl, latent_stride=0)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
+    base: Path, pkl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer would swap for an hour, or the system kill the program."""
+    monkeypatch.setattr("napari_superres.resources.free_memory", lambda: 1000)
+    monkeypatch.setattr("napari_superres.models.families.onestep.engine.build_part", None)
+    with pytest.raises(ResourceError, match=r"million numbers of pisa-sr-x4.*Use a computer"):
+        load(base, pkl)

@@ -26,9 +26,12 @@ import napari_superres as sr
 from napari_superres import tile_results
 from napari_superres.errors import Cancelled, SettingError
 from napari_superres.image import Image
+from napari_superres.job import run
 from napari_superres.kept_tiles import KEPT, KeptTiles
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Compute, choose_compute, load_engine
+from napari_superres.models.noise import PlaneNoise
+from napari_superres.models.plane_engine import PlaneEngine
 from napari_superres.planning import make_plan
 from napari_superres.progress import doing, on_tick
 from napari_superres.upscaling import planned, spread
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_superres.models.engine import Address, Engine, Halo
+    from napari_superres.models.plane_engine import Place
     from napari_superres.plan import Plan
 
 SIDE = 24
@@ -223,6 +227,56 @@ def test_no_part_of_a_plane_is_computed_twice(wishes: dict[str, Any], spies: lis
         lazy(pixels, wishes, row=PARTS).compute(scheduler="threads")
     asked = [at for spy in spies for at in spy.asked]
     assert len(asked) == len(set(asked)) == 2 * 3
+
+
+def test_a_share_of_a_job_is_made_of_whole_planes(
+    wishes: dict[str, Any], spies: list[Spy], tmp_path: Path
+) -> None:
+    """A job array over one plane would restore it as often as it has tasks."""
+    pixels = np.random.default_rng(0).integers(0, 4000, (2, 32, 44)).astype(np.uint16)
+    wishes = {**wishes, "options": {**wishes["options"], "latent_tile": 128}}
+    image = Image(da.from_array(pixels), "zyx")
+    plan = dataclasses.replace(make_plan(image, PARTS, **wishes), block=(64, 64))
+    for part, planes in (("1/3", set()), ("3/3", {1}), ("2/3", {0})):
+        spies.clear()
+        last = list(run(planned(image, plan), tmp_path / "a.ome.zarr", part=part))[-1]
+        assert {at.plane for spy in spies for at in spy.asked} == planes
+        assert last.total in (0, 6, 12)
+    whole = lazy(pixels, wishes, row=PARTS).compute(scheduler="synchronous")
+    np.testing.assert_array_equal(sr.read(tmp_path / "a.ome.zarr").data.compute(), whole)
+
+
+class Noise(PlaneEngine):
+    """An engine whose answer is its noise."""
+
+    def restore(self, plane: torch.Tensor, noise: PlaneNoise, place: Place) -> torch.Tensor:
+        """Return the noise of the source's pixels."""
+        rows, columns = (
+            slice(start, start + length)
+            for start, length in zip((place.y, place.x), plane.shape[1:], strict=True)
+        )
+        values = torch.from_numpy(noise.window("start", 0, 3, rows, columns))
+        return values.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+
+
+@pytest.mark.parametrize("consistency", ["off", "local"])
+def test_parts_of_a_plane_draw_the_noise_of_the_plane(
+    wishes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, consistency: str
+) -> None:
+    """Neighbouring parts would draw different things where they overlap: a double exposure."""
+    engine = Noise("noise", 4, torch.device("cpu"))
+    monkeypatch.setattr(tile_results, "load_engine", lambda *_: engine)
+    pixels = np.full((60, 44), 0.5, np.float32)
+    wishes = {**wishes, "limits": (0, 1), "consistency": consistency}
+    at_once, in_parts = (
+        lazy(pixels, wishes, row=row).compute(scheduler="synchronous") for row in (ROW, PARTS)
+    )
+    assert make_plan(Image(da.from_array(pixels), "yx"), PARTS, **wishes).tiles == 4 * 3
+    np.testing.assert_allclose(in_parts, at_once, atol=1e-5)
+    if consistency == "off":
+        expected = PlaneNoise(5, 0, 0).window("start", 0, 3, slice(0, 60), slice(0, 44))
+        expected = expected.mean(axis=0).repeat(4, axis=0).repeat(4, axis=1)
+        np.testing.assert_allclose(in_parts, expected, atol=1e-5)
 
 
 def test_looking_around_in_a_plane_restores_it_once(

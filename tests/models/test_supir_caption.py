@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +13,10 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from napari_superres.errors import SettingError, WeightsError
+from napari_superres.errors import Cancelled, ResourceError, SettingError, WeightsError
 from napari_superres.models.captions import parse_captions, reviewing, write_captions
 from napari_superres.models.engine import Address, Halo
 from napari_superres.models.families.supir.caption import TransformersCaptioner, as_picture
@@ -21,6 +24,7 @@ from napari_superres.models.families.supir.engine import SupirEngine
 from napari_superres.models.families.supir.loading import load_supir
 from napari_superres.models.families.supir.pipeline import Pipeline
 from napari_superres.models.families.supir.settings import Settings
+from napari_superres.progress import on_tick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,8 +84,15 @@ def test_each_plane_is_described_once_and_the_text_counts(supir: Tiny) -> None:
 
     with reviewing(edit):
         edited = engine(plane, halo, [Address(0, 0, 7, 0, 0)])
-    assert shown == [(7, "Picture 2.")]
+        engine(plane, halo, [Address(0, 1, 7, 0, 0)])
+    assert shown == [(7, "Picture 1.")]  # once, and not described again: it is the same picture
     np.testing.assert_array_equal(edited, plain(plane, halo, [Address(0, 0, 7, 0, 0)]))
+
+    engine(1 - plane, halo, [Address(0, 0, 0, 0, 0)])  # the first plane of another image
+    assert len(captioner.seen) == 2
+    assert asked[-2] == "Picture 2.Sharp."
+    with pytest.raises(SettingError, match=r"whole planes.*the option captions"):
+        engine(plane, Halo(0, 4, 0, 0), [Address(0, 0, 0, 0, 0)])
 
 
 def test_captions_given_beforehand_are_used_in_place_of_a_captioners(supir: Tiny) -> None:
@@ -219,17 +230,40 @@ def _save_blip(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [_save_llava, _save_blip])
-def test_models_that_answer_and_models_that_describe_both_work(tmp_path: Path, save: Any) -> None:
+def test_models_that_answer_and_models_that_describe_both_work(
+    tmp_path: Path, save: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A captioner named by its folder would fail, or its question would end up in the prompt."""
     torch.set_num_threads(1)
     save(tmp_path)
+    loaded: list[Any] = []
+    load = transformers.AutoModelForImageTextToText.from_pretrained
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        model = load(*arguments, **options)
+        loaded.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", watched)
     captioner = TransformersCaptioner(str(tmp_path), longest=6)
+    assert not loaded
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     text = captioner(picture)
     assert text
     assert set(text.split()) <= set(WORDS)
     assert "Describe" not in text
     assert captioner(picture) == text
+    gc.collect()
+    assert [model() for model in loaded] == [None, None]  # it makes room for what is larger
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled("Stopped.")
+
+    with on_tick(stop), pytest.raises(Cancelled):
+        captioner(picture)
+    monkeypatch.setattr("napari_superres.resources.free_memory", lambda: 1000)
+    with pytest.raises(ResourceError, match=r"million numbers of the captioner.*bfloat16"):
+        captioner(picture)
 
 
 def test_captioner_that_is_not_here_is_refused(tmp_path: Path) -> None:
@@ -237,3 +271,8 @@ def test_captioner_that_is_not_here_is_refused(tmp_path: Path) -> None:
     for name in ("nobody/nothing", str(tmp_path)):
         with pytest.raises(WeightsError, match="no image-to-text model on this computer"):
             TransformersCaptioner(name)
+    _save_blip(tmp_path)
+    for file in tmp_path.glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(WeightsError, match="it has no weights"):
+        TransformersCaptioner(str(tmp_path))

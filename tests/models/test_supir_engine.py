@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("diffusers")
 
 import torch
+from torch.nn import functional
 
 from napari_superres import Image
 from napari_superres.errors import Cancelled, SettingError
@@ -24,7 +25,7 @@ from napari_superres.models.engine import Address, Halo, Setting
 from napari_superres.models.families import supir as family
 from napari_superres.models.families.supir.engine import SupirEngine
 from napari_superres.models.families.supir.loading import load_supir
-from napari_superres.models.families.supir.pipeline import Pipeline
+from napari_superres.models.families.supir.pipeline import Pipeline, brought_back, enlarged
 from napari_superres.models.families.supir.settings import Settings
 from napari_superres.planning import make_plan
 from napari_superres.progress import doing, on_tick
@@ -207,6 +208,25 @@ def test_halo_is_dropped(engine: Engine) -> None:
     np.testing.assert_array_equal(part, whole[..., 8 : 64 - 16, : 64 - 24])
 
 
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (21, 40), (3, 17)])
+def test_pixels_of_a_part_stay_where_they_are(height: int, width: int) -> None:
+    """The last part of a plane would be seen in another size than its neighbours, and show it."""
+    part = torch.rand(3, height, width, generator=torch.Generator().manual_seed(0))
+    seen = enlarged(part, 4, 1024, part=True)
+    assert seen.shape[2] == 64 * -(-height // 16)
+    assert seen.shape[3] == 64 * -(-width // 16)
+    alone = functional.interpolate(
+        part[None], scale_factor=4, mode="bicubic", align_corners=False
+    ).clamp(0, 1)[0]
+    back = brought_back(seen, part, 4, part=True)
+    assert back.shape == (3, 4 * height, 4 * width)
+    inner = np.s_[:, : 4 * height - 8, : 4 * width - 8]  # a cubic looks two pixels around
+    torch.testing.assert_close(back[inner], alone[inner], rtol=0, atol=1e-5)
+    whole = enlarged(part, 4, 1024, part=False)
+    assert min(whole.shape[2:]) >= min(1024, 4 * 1024 * min(height, width) // max(height, width))
+    assert brought_back(whole, part, 4, part=False).shape == back.shape
+
+
 @pytest.mark.parametrize("offload", ["parts", "layers"])
 def test_offloading_changes_no_pixel(supir: Tiny, engine: Engine, offload: str) -> None:
     """A user with a smaller GPU would get another result."""
@@ -353,16 +373,3 @@ def test_folder_of_the_family_is_light_to_import() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
-
-
-def test_base_may_be_the_second_file_of_the_row(supir: Tiny) -> None:
-    """A downloaded SDXL file would not be found."""
-    spec = dataclasses.replace(
-        row(), weights=(*row().weights, WeightFile("sdxl.safetensors", "", 0))
-    )
-    setting = Setting(
-        options=(*options(supir, base="", tokenizer=str(supir.folder / "tokenizer")).items(),)
-    )
-    paths = {spec.weights[0].name: supir.supir, "sdxl.safetensors": supir.single}
-    result = family.load(spec, paths, setting)(plane(), WHOLE, at())
-    assert np.isfinite(result).all()

@@ -40,7 +40,7 @@ def _nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def load(tiny: Tiny, own: Path | None = None, base: Path | None = None) -> Any:
     """Load SUPIR, with the tokenizer of the tiny model."""
     words = str(tiny.folder / "tokenizer")
-    return load_supir(own or tiny.supir, str(base or tiny.single), None, words)
+    return load_supir(own or tiny.supir, str(base or tiny.single), words)
 
 
 @pytest.mark.parametrize("own", ["supir", "ckpt"])
@@ -287,7 +287,6 @@ def test_base_is_looked_for_in_the_usual_places(supir: Tiny, tmp_path: Path) -> 
     weights_folder().mkdir(parents=True)
     shutil.copy(supir.single, weights_folder() / FILES[0])
     assert find_base("") == weights_folder() / FILES[0]
-    assert find_base("", supir.single) == supir.single
     assert find_base(str(supir.folder)) == supir.single  # a folder with the single file in it
     for wish in ("nobody/nothing", str(tmp_path / "none")):
         with pytest.raises(WeightsError, match="no SDXL checkpoint"):

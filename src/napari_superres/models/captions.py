@@ -17,7 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _log = logging.getLogger(__name__)
-_reviewers: list[Callable[[int, str], str]] = []
+
+
+class _Review:
+    """Somebody who is shown each caption once, however many samples of a plane are drawn."""
+
+    def __init__(self, reviewer: Callable[[int, str], str]) -> None:
+        self.reviewer = reviewer
+        self.answers: dict[tuple[int, str], str] = {}
+
+    def __call__(self, plane: int, caption: str) -> str:
+        if (plane, caption) not in self.answers:
+            self.answers[plane, caption] = self.reviewer(plane, caption)
+        return self.answers[plane, caption]
+
+
+_reviews: list[_Review] = []
 
 
 def parse_captions(text: str) -> dict[int, str]:
@@ -55,18 +70,19 @@ def reviewing(reviewer: Callable[[int, str], str]) -> Iterator[None]:
     Parameters
     ----------
     reviewer : callable
-        Gets the number of the plane and the caption; returns the text to use instead. Called in
-        whatever thread restores the plane.
+        Gets the number of the plane, from 0, and the caption; returns the text to use instead.
+        Called once for each caption, in whatever thread restores the plane.
     """
-    _reviewers.append(reviewer)
+    review = _Review(reviewer)
+    _reviews.append(review)
     try:
         yield
     finally:
-        _reviewers.remove(reviewer)
+        _reviews.remove(review)
 
 
 def reviewed(plane: int, caption: str) -> str:
     """Return the caption as whoever reviews it leaves it, and log it."""
-    text = _reviewers[-1](plane, caption) if _reviewers else caption
+    text = _reviews[-1](plane, caption) if _reviews else caption
     _log.info("plane %d is described as: %s", plane, text)
     return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -16,10 +17,10 @@ from safetensors.torch import load_file
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.checkpoints import read_tensors
+from napari_superres.resources import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -131,8 +132,8 @@ def open_folder(folder: Path, stem: str, *, half: bool) -> dict[str, Tensor]:
     )
 
 
-def load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype, *, half: bool = False) -> Any:
-    """Return one part of a diffusers folder.
+def open_part(folder: Path, name: str, *, half: bool = False) -> Found:
+    """Return the tensors of one part of a diffusers folder.
 
     Parameters
     ----------
@@ -140,16 +141,13 @@ def load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype, *, half: b
         Of the model.
     name : str
         Of the part, such as ``unet``.
-    kind : type
-        Its class in diffusers.
-    dtype : torch.dtype
     half : bool
         Whether weights in half precision are preferred, where both are there.
 
     Raises
     ------
     WeightsError
-        If the part is not there, incomplete, or of another network.
+        If the part is not there.
     """
     place = folder / name
     if not (place / "config.json").is_file():
@@ -158,11 +156,57 @@ def load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype, *, half: b
             "Fetch the whole folder again.",
         )
     tensors = open_folder(place, "diffusion_pytorch_model", half=half)
+    return Found(tensors, {modern_name(key): key for key in tensors}, str(place))
+
+
+def build_part(found: Found, kind: Any, dtype: torch.dtype) -> Any:
+    """Return one part of a diffusers folder with its weights.
+
+    Parameters
+    ----------
+    found : Found
+        From `open_part`.
+    kind : type
+        Its class in diffusers.
+    dtype : torch.dtype
+
+    Raises
+    ------
+    WeightsError
+        If the part is incomplete, or of another network.
+    """
+    place = Path(found.where)
     with torch.device("meta"):
         part = kind.from_config(kind.load_config(place))
-    source = {modern_name(key): key for key in tensors}
-    fill(part, tensors, source, name=name, where=str(place), dtype=dtype)
+    fill(part, found.tensors, found.source, name=place.name, where=found.where, dtype=dtype)
     return part
+
+
+def check_room(name: str, numbers: int, dtype: torch.dtype, *, halves: bool = True) -> None:
+    """Refuse a model that main memory, through which all its numbers go, does not hold.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    numbers : int
+        How many it has.
+    dtype : torch.dtype
+        What they become.
+    halves : bool
+        Whether half precision would help.
+
+    Raises
+    ------
+    ResourceError
+    """
+    helps = halves and dtype == torch.float32
+    half = " precision='bfloat16', which takes half, or" if helps else ""
+    check_memory(
+        numbers * dtype.itemsize,
+        f"Loading the {numbers / 1e6:.3g} million numbers of {name} as {dtype}",
+        f"Use{half} a computer with more memory.",
+    )
 
 
 def modern_name(name: str) -> str:

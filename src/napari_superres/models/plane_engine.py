@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from napari_superres.errors import ResourceError, SettingError
 from napari_superres.models.noise import PlaneNoise
@@ -15,11 +17,31 @@ from napari_superres.models.threads import fixed_threads
 from napari_superres.progress import breathe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
     from napari_superres.models.engine import Address, Halo
+
+
+class Place(NamedTuple):
+    """Where what is restored lies.
+
+    Parameters
+    ----------
+    plane : int
+        Which plane of the whole image.
+    y, x : int
+        Its first pixel in that plane.
+    part : bool
+        Whether it is a part of a plane that is too large to be restored at once. Parts keep their
+        pixels where they are, so that neighbours meet; a whole plane may be seen in another size.
+    """
+
+    plane: int
+    y: int = 0
+    x: int = 0
+    part: bool = False
 
 
 class PlaneEngine:
@@ -46,9 +68,7 @@ class PlaneEngine:
         self.threads = torch.get_num_threads()
         self._turn = threading.Lock()
 
-    def restore(
-        self, plane: Tensor, noise: PlaneNoise, origin: tuple[int, int], address: Address
-    ) -> Tensor:
+    def restore(self, plane: Tensor, noise: PlaneNoise, place: Place) -> Tensor:
         """Return a finer plane; called under a lock, without gradients.
 
         Parameters
@@ -57,10 +77,7 @@ class PlaneEngine:
             Between 0 and 1.
         noise : PlaneNoise
             Where all random numbers come from.
-        origin : (int, int)
-            Where the plane's first pixel lies in a larger plane, in pixels along y and x.
-        address : Address
-            What the plane is called.
+        place : Place
 
         Returns
         -------
@@ -98,17 +115,17 @@ class PlaneEngine:
     def _one(self, tile: np.ndarray, halo: Halo, address: Address) -> np.ndarray:
         plane = torch.from_numpy(np.ascontiguousarray(tile, np.float32))
         noise = PlaneNoise(address.seed, address.sample, address.plane)
-        origin = (address.y - halo.top, address.x - halo.left)
-        with self._turn, fixed_threads(self.threads), _reproducible(), torch.inference_mode():
-            try:
-                fine = self.restore(plane, noise, origin, address).numpy()
-            except torch.cuda.OutOfMemoryError as error:
-                torch.cuda.empty_cache()
-                raise ResourceError(
-                    f"'{self.name}' does not fit into the memory of '{self.device}' for a plane of "
-                    f"{plane.shape[1]} x {plane.shape[2]} pixels.",
-                    self.advice,
-                ) from error
+        y, x = address.y - halo.top, address.x - halo.left
+        place = Place(address.plane, y, x, part=any(halo) or (y, x) != (0, 0))
+        what = f"a plane of {plane.shape[1]} x {plane.shape[2]} pixels"
+        with (
+            self._turn,
+            fixed_threads(self.threads),
+            _reproducible(),
+            torch.inference_mode(),
+            enough_memory(self.name, what, self.device, self.advice),
+        ):
+            fine = self.restore(plane, noise, place).numpy()
         if not np.isfinite(fine).all():
             raise SettingError(
                 f"In this precision '{self.name}' overflowed: its output has values that are not "
@@ -119,6 +136,33 @@ class PlaneEngine:
         s = self.scale
         top, left = halo.top * s, halo.left * s
         return np.asarray(fine[:, top : height - halo.bottom * s, left : width - halo.right * s])
+
+
+@contextmanager
+def enough_memory(name: str, what: str, device: torch.device | str, advice: str) -> Iterator[None]:
+    """Say what to do when a GPU's memory runs out inside the context.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    what : str
+        What its memory is needed for.
+    device : torch.device or str
+    advice : str
+
+    Raises
+    ------
+    ResourceError
+        In place of PyTorch's own error.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise ResourceError(
+            f"'{name}' does not fit into the memory of '{device}' for {what}.", advice
+        ) from error
 
 
 def stoppable(network: nn.Module) -> None:
@@ -146,6 +190,23 @@ def torch_type(device: str, precision: str) -> torch.dtype:
             "Use precision='bfloat16', or 'float32'.",
         )
     return dtype
+
+
+def continued(image: Tensor, multiple: int) -> Tensor:
+    """Return an image (1, c, y, x) continued below and to the right to multiples of something."""
+    height, width = image.shape[-2:]
+    below, right = -height % multiple, -width % multiple
+    mode = "reflect" if below < height and right < width else "replicate"
+    return functional.pad(image, (0, right, 0, below), mode=mode)
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return an image (n, c, y, x) in another size, by cubic convolution without aliases."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return functional.interpolate(
+        image, size=size, mode="bicubic", align_corners=False, antialias=True
+    )
 
 
 def _reproducible() -> Any:

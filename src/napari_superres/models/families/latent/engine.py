@@ -13,15 +13,20 @@ from diffusers import (
     UNet2DModel,
     VQModel,
 )
-from torch.nn import functional
 
 from napari_superres.errors import WeightsError
 from napari_superres.models import strips
 from napari_superres.models.families.latent import MULTIPLE, base_place
-from napari_superres.models.families.supir.text import encode_folder
+from napari_superres.models.families.supir.text import encode, open_encoder
 from napari_superres.models.latent_tiles import lay_tiles
-from napari_superres.models.parts import load_part
-from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
+from napari_superres.models.parts import build_part, check_room, open_part
+from napari_superres.models.plane_engine import (
+    PlaneEngine,
+    continued,
+    enough_memory,
+    stoppable,
+    torch_type,
+)
 from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 
@@ -32,9 +37,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_superres.models.catalog import ModelSpec
-    from napari_superres.models.engine import Address, Setting
+    from napari_superres.models.engine import Setting
     from napari_superres.models.families.latent import Settings
     from napari_superres.models.noise import PlaneNoise
+    from napari_superres.models.plane_engine import Place
 
 
 class Parts(NamedTuple):
@@ -80,15 +86,13 @@ class LatentEngine(PlaneEngine):
         self.parts = parts
         self.settings = settings
 
-    def restore(
-        self, plane: Tensor, noise: PlaneNoise, origin: tuple[int, int], address: Address
-    ) -> Tensor:
+    def restore(self, plane: Tensor, noise: PlaneNoise, place: Place) -> Tensor:
         """Return a finer plane. See `PlaneEngine`."""
         height, width = plane.shape[1:]
-        source = _continued(plane[None] * 2 - 1)
+        source = continued(plane[None] * 2 - 1, MULTIPLE)
         rows, columns = (
             slice(start, start + length)
-            for start, length in zip(origin, source.shape[-2:], strict=True)
+            for start, length in zip((place.y, place.x), source.shape[-2:], strict=True)
         )
 
         def draw(purpose: str, step: int, channels: int) -> Tensor:
@@ -169,36 +173,42 @@ def load_latent(spec: ModelSpec, settings: Settings, setting: Setting) -> Latent
     ------
     WeightsError
         If the model is not on this computer, or incomplete.
+    ResourceError
+        If memory does not suffice.
     """
     dtype = torch_type(setting.device, setting.precision)
     device = torch.device(setting.device)
     plain = spec.name.startswith("ldm-sr")
     folder = base_place(spec, setting.options)
-    read = _load_plain if plain else _load_worded
-    parts = read(folder, settings, dtype)
-    for part in (parts.network.to(device), parts.decoder.to(device)):
-        stoppable(part)
+    parts = _plain(folder, dtype) if plain else _worded(folder, settings, dtype)
+    with enough_memory(spec.name, "its weights", device, LatentEngine.advice):
+        for part in (parts.network.to(device), parts.decoder.to(device)):
+            stoppable(part)
     return LatentEngine(spec.name, spec.scale, parts, settings, device)
 
 
-def _load_plain(folder: Path, settings: Settings, dtype: torch.dtype) -> Parts:
-    return Parts(
-        load_part(folder, "unet", UNet2DModel, dtype),
-        load_part(folder, "vqvae", VQModel, dtype),
-        _schedule(folder, "scheduler", DDIMScheduler),
-    )
+def _plain(folder: Path, dtype: torch.dtype) -> Parts:
+    schedule = _schedule(folder, "scheduler", DDIMScheduler)
+    unet, vqvae = (open_part(folder, name) for name in ("unet", "vqvae"))
+    check_room("LDM-SR", unet.numbers + vqvae.numbers, dtype)
+    return Parts(build_part(unet, UNet2DModel, dtype), build_part(vqvae, VQModel, dtype), schedule)
 
 
-def _load_worded(folder: Path, settings: Settings, dtype: torch.dtype) -> Parts:
+def _worded(folder: Path, settings: Settings, dtype: torch.dtype) -> Parts:
     half = dtype != torch.float32
+    schedule = _schedule(folder, "scheduler", DDIMScheduler)
+    degrade = _schedule(folder, "low_res_scheduler", DDPMScheduler)
+    unet, vae = (open_part(folder, name, half=half) for name in ("unet", "vae"))
+    words = open_encoder(folder, half=half)
+    check_room("Stable Diffusion x4", sum(p.numbers for p in (unet, vae, words)), dtype)
     # Stable Diffusion's autoencoders overflow in float16.
     careful = torch.bfloat16 if dtype == torch.float16 else dtype
     return Parts(
-        load_part(folder, "unet", UNet2DConditionModel, dtype, half=half),
-        load_part(folder, "vae", AutoencoderKL, careful, half=half),
-        _schedule(folder, "scheduler", DDIMScheduler),
-        encode_folder(folder, (settings.negative_prompt, settings.prompt), dtype),
-        _schedule(folder, "low_res_scheduler", DDPMScheduler),
+        build_part(unet, UNet2DConditionModel, dtype),
+        build_part(vae, AutoencoderKL, careful),
+        schedule,
+        encode(words, (settings.negative_prompt, settings.prompt), dtype),
+        degrade,
     )
 
 
@@ -209,11 +219,3 @@ def _schedule(folder: Path, name: str, kind: Any) -> Any:
             "Fetch the whole folder again.",
         )
     return kind.from_config(kind.load_config(folder / name))
-
-
-def _continued(image: Tensor) -> Tensor:
-    """Return an image (1, c, y, x) continued below and to the right to multiples of 8."""
-    height, width = image.shape[-2:]
-    below, right = -height % MULTIPLE, -width % MULTIPLE
-    mode = "reflect" if below < height and right < width else "replicate"
-    return functional.pad(image, (0, right, 0, below), mode=mode)

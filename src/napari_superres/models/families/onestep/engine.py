@@ -12,12 +12,16 @@ from napari_superres.models import strips
 from napari_superres.models.families.onestep import base_place
 from napari_superres.models.families.onestep.lora import merge, read_changes
 from napari_superres.models.families.supir.colour import FIXES
-from napari_superres.models.families.supir.pipeline import resize
-from napari_superres.models.families.supir.sizes import working_size
-from napari_superres.models.families.supir.text import encode_folder
+from napari_superres.models.families.supir.pipeline import brought_back, enlarged
+from napari_superres.models.families.supir.text import encode, open_encoder
 from napari_superres.models.latent_tiles import lay_tiles
-from napari_superres.models.parts import load_part, open_tensors
-from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
+from napari_superres.models.parts import build_part, check_room, open_part, open_tensors
+from napari_superres.models.plane_engine import (
+    PlaneEngine,
+    enough_memory,
+    stoppable,
+    torch_type,
+)
 from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 
@@ -27,9 +31,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_superres.models.catalog import ModelSpec
-    from napari_superres.models.engine import Address, Setting
+    from napari_superres.models.engine import Setting
     from napari_superres.models.families.onestep import Recipe, Settings
     from napari_superres.models.noise import PlaneNoise
+    from napari_superres.models.plane_engine import Place
 
 
 class OneStepEngine(PlaneEngine):
@@ -69,13 +74,10 @@ class OneStepEngine(PlaneEngine):
         self.step = step
         self.settings = settings
 
-    def restore(
-        self, plane: Tensor, noise: PlaneNoise, origin: tuple[int, int], address: Address
-    ) -> Tensor:
+    def restore(self, plane: Tensor, noise: PlaneNoise, place: Place) -> Tensor:
         """Return a finer plane. See `PlaneEngine`."""
-        height, width = plane.shape[1:]
-        size = working_size(height, width, self.scale, self.settings.smallest)
-        image = resize(plane[None] * 2 - 1, size).clamp(-1, 1).to(self.device)
+        image = enlarged(plane, self.scale, self.settings.smallest, part=place.part)
+        image = image.to(self.device)
         dtype = self.autoencoder.post_quant_conv.weight.dtype
         scaling = self.autoencoder.config.scaling_factor
         # The likeliest latent and not a drawn one, so that a plane always has the same result.
@@ -86,8 +88,7 @@ class OneStepEngine(PlaneEngine):
         result = strips.decode(self.autoencoder.decoder, decoded).float()
         if self.settings.colour in FIXES:
             result = FIXES[self.settings.colour](result, image)
-        result = resize(result.cpu(), (self.scale * height, self.scale * width))
-        return (result[0] + 1) / 2
+        return brought_back(result, plane, self.scale, part=place.part)
 
     def _seen(self, latent: Tensor) -> Tensor:
         """Return what the networks take for degradation, fused from tiles."""
@@ -128,6 +129,8 @@ def load_onestep(
     ------
     WeightsError
         If a part is not on this computer, incomplete, or of another network.
+    ResourceError
+        If memory does not suffice.
     """
     dtype = torch_type(setting.device, setting.precision)
     device = torch.device(setting.device)
@@ -135,31 +138,40 @@ def load_onestep(
     changes = [read_changes(tensors, end, str(path)) for end in (recipe.fidelity, recipe.looks)]
     folder = base_place(spec, setting.options)
     half = dtype != torch.float32
-    faithful = load_part(folder, "unet", UNet2DConditionModel, torch.float32, half=half)
-    merge(faithful, changes[0], recipe.alpha, str(path))
+    unet, vae = (open_part(folder, name, half=half) for name in ("unet", "vae"))
+    words = open_encoder(folder, half=half)
+    shares = _shares(settings)
+    # Changes are added in float32, and one of two networks is a copy.
+    numbers = unet.numbers * len(shares) + vae.numbers + words.numbers
+    check_room(spec.name, numbers, torch.float32, halves=False)
+    network = build_part(unet, UNet2DConditionModel, torch.float32)
+    merge(network, changes[0], recipe.alpha, str(path))
     networks = []
-    for network, share in _shares(faithful, settings):
-        if network is None:
-            network = copy.deepcopy(faithful)
-            merge(network, changes[1], recipe.alpha, str(path))
-        networks.append((network.to(device, dtype), share))
     # Stable Diffusion's autoencoders overflow in float16.
     careful = torch.bfloat16 if dtype == torch.float16 else dtype
-    autoencoder = load_part(folder, "vae", AutoencoderKL, careful, half=half).to(device)
-    words = encode_folder(folder, (settings.prompt,), dtype)
+    with enough_memory(spec.name, "its weights", device, OneStepEngine.advice):
+        for both, share in shares:
+            own = network
+            if both:
+                merge(network, changes[1], recipe.alpha, str(path))
+            elif len(shares) > 1:
+                own = copy.deepcopy(network)
+            networks.append((own.to(device, dtype), share))
+        autoencoder = build_part(vae, AutoencoderKL, careful).to(device)
+    told = encode(words, (settings.prompt,), dtype)
     for part in (autoencoder, *(network for network, _ in networks)):
         stoppable(part)
     return OneStepEngine(
-        spec.name, spec.scale, networks, autoencoder, words, recipe.step, settings, device
+        spec.name, spec.scale, networks, autoencoder, told, recipe.step, settings, device
     )
 
 
-def _shares(faithful: Any, settings: Settings) -> list[tuple[Any, float]]:
-    """Return the networks that are needed, None for the one with both changes.
+def _shares(settings: Settings) -> list[tuple[bool, float]]:
+    """Return the networks that are needed (whether with both changes), and their shares.
 
     With p what the faithful network sees and b what the one with both changes sees, the result is
     fidelity * p + looks * (b - p); at equal dials the faithful one need not be called, and without
     looks the other one.
     """
-    shares = [(faithful, settings.fidelity - settings.looks), (None, settings.looks)]
-    return [(network, share) for network, share in shares if share != 0] or shares[:1]
+    shares = [(False, settings.fidelity - settings.looks), (True, settings.looks)]
+    return [(both, share) for both, share in shares if share != 0] or shares[:1]

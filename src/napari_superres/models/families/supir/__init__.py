@@ -44,8 +44,8 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
     spec : ModelSpec
         A row of this family.
     weights : mapping of str to Path
-        Where each file lies, by its name in the row: SUPIR's own file, and, if it is here, SDXL's
-        single file. The option ``base`` names another SDXL checkpoint.
+        Where SUPIR's own file lies, by its name in the row. The SDXL checkpoint is found by the
+        option ``base``.
     setting : Setting
         ``options`` are those of `settings.Settings`.
 
@@ -57,16 +57,17 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engi
         If a file is missing, damaged or incomplete.
     SettingError
         If an option is not known, or the device cannot compute in the precision asked for.
+    ResourceError
+        If memory does not suffice.
     """
     check_installed(spec.name)
     from napari_superres.models.families.supir.engine import load_engine
 
-    own, *others = [file.name for file in spec.weights]
+    own = spec.weights[0].name
     if own not in weights:
         raise WeightsError(f"'{spec.name}' needs the file '{own}'.", f"See {spec.homepage}.")
     return load_engine(
         weights[own],
-        next((weights[name] for name in others if name in weights), None),
         settings_from(setting.options),
         scale=spec.scale,
         device=setting.device,

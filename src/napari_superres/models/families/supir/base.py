@@ -74,16 +74,14 @@ def open_base(place: Path, tokenizer: str, layout: Layout, *, half: bool) -> Bas
     return _open_file(place, words, layout)
 
 
-def find_base(wish: str, given: Path | None = None) -> Path:
+def find_base(wish: str) -> Path:
     """Return where an SDXL checkpoint is on this computer.
 
     Parameters
     ----------
     wish : str
         A file, a diffusers folder or an id on the Hugging Face hub. Empty looks in the usual
-        places: `given`, the cache of weights, the hub's cache.
-    given : Path, optional
-        A single file that was found already.
+        places: the cache of weights, the hub's cache.
 
     Raises
     ------
@@ -98,9 +96,9 @@ def find_base(wish: str, given: Path | None = None) -> Path:
                 "Give a file, a diffusers folder, or an id that was fetched with 'hf download'.",
             )
         return found
-    for path in (given, *(weights_folder() / name for name in FILES)):
-        if path is not None and path.is_file():
-            return path
+    for name in FILES:
+        if (weights_folder() / name).is_file():
+            return weights_folder() / name
     for name in IDS:
         found = _as_place(name)
         if found is not None:

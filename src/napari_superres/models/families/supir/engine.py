@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_superres.errors import SettingError
 from napari_superres.models.captions import parse_captions, reviewed
 from napari_superres.models.families.supir.caption import (
     Captioner,
@@ -15,7 +17,12 @@ from napari_superres.models.families.supir.caption import (
 )
 from napari_superres.models.families.supir.loading import load_supir
 from napari_superres.models.families.supir.pipeline import Pipeline
-from napari_superres.models.plane_engine import PlaneEngine, stoppable, torch_type
+from napari_superres.models.plane_engine import (
+    PlaneEngine,
+    enough_memory,
+    stoppable,
+    torch_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +30,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_superres.models.engine import Address
     from napari_superres.models.families.supir.autoencoder import DoubleAutoencoder
     from napari_superres.models.families.supir.loading import Loaded
     from napari_superres.models.families.supir.network import Conditioning, Network
     from napari_superres.models.families.supir.settings import Settings
     from napari_superres.models.noise import PlaneNoise
+    from napari_superres.models.plane_engine import Place
 
 
 class SupirEngine(PlaneEngine):
@@ -52,37 +59,38 @@ class SupirEngine(PlaneEngine):
         self.pipeline = pipeline
         self.captioner = captioner
         self._given = parse_captions(pipeline.settings.captions)
-        self._captions: dict[tuple[int, int, int], str] = {}
+        self._captions: dict[bytes, str] = {}
 
-    def restore(
-        self, plane: Tensor, noise: PlaneNoise, origin: tuple[int, int], address: Address
-    ) -> Tensor:
+    def restore(self, plane: Tensor, noise: PlaneNoise, place: Place) -> Tensor:
         """Return a restored plane. See `PlaneEngine`."""
-        described = self.captioner is not None or address.plane in self._given
-        describe = self._describing(address) if described else None
-        return self.pipeline.restore(plane, self.scale, noise, origin, describe)
+        return self.pipeline.restore(plane, self.scale, noise, place, self._describing(place))
 
-    def _describing(self, address: Address) -> Callable[[Tensor], str]:
+    def _describing(self, place: Place) -> Callable[[Tensor], str] | None:
+        """Return what describes a plane, if anything does."""
+        if place.plane in self._given:
+            return lambda picture: self._given[place.plane]
+        captioner = self.captioner
+        if captioner is None:
+            return None
+        if place.part:
+            raise SettingError(
+                "A captioner describes whole planes, and this one is restored in parts.",
+                "Leave captioner out, and describe the planes with the option captions.",
+            )
+
         def describe(picture: Tensor) -> str:
-            if address.plane in self._given:
-                return self._given[address.plane]
-            key = (address.plane, address.y, address.x)
+            shown = as_picture(picture)
+            # An engine serves many images: a plane's number alone does not tell it from another's.
+            key = hashlib.sha256(shown.tobytes()).digest()
             if key not in self._captions:
-                assert self.captioner is not None
-                self._captions[key] = reviewed(address.plane, self.captioner(as_picture(picture)))
-            return self._captions[key]
+                self._captions[key] = captioner(shown)
+            return reviewed(place.plane, self._captions[key])
 
         return describe
 
 
 def load_engine(
-    path: Path,
-    given: Path | None,
-    settings: Settings,
-    *,
-    scale: int,
-    device: str,
-    precision: str,
+    path: Path, settings: Settings, *, scale: int, device: str, precision: str
 ) -> SupirEngine:
     """Return SUPIR as an engine.
 
@@ -90,8 +98,6 @@ def load_engine(
     ----------
     path : Path
         The SUPIR file.
-    given : Path, optional
-        A single file of SDXL.
     settings : Settings
     scale : int
     device, precision : str
@@ -103,11 +109,16 @@ def load_engine(
         If a file is missing or incomplete.
     SettingError
         If a CPU should compute in float16.
+    ResourceError
+        If memory does not suffice.
     """
     dtype = torch_type(device, precision)
-    loaded = load_supir(path, settings.base, given, settings.tokenizer, dtype)
-    place(loaded.network, loaded.autoencoder, settings.offload, device)
-    captioner = _captioner(settings, device, dtype)
+    captioner = None
+    if settings.captioner:
+        captioner = TransformersCaptioner(settings.captioner, device, dtype)
+    loaded = load_supir(path, settings.base, settings.tokenizer, dtype)
+    with enough_memory("SUPIR", "its weights", device, SupirEngine.advice):
+        place(loaded.network, loaded.autoencoder, settings.offload, device)
     pipeline = Pipeline(
         loaded.network,
         loaded.autoencoder,
@@ -147,10 +158,3 @@ def _worded(loaded: Loaded, settings: Settings, *, stays: bool) -> Callable[[str
         return lru_cache(maxsize=64)(loaded.encoders)
     known = {text: loaded.encoders(text) for text in (settings.positive, settings.negative)}
     return known.__getitem__
-
-
-def _captioner(settings: Settings, device: str, dtype: torch.dtype) -> Captioner | None:
-    if not settings.captioner:
-        return None
-    where = device if settings.offload == "none" else "cpu"
-    return TransformersCaptioner(settings.captioner, where, dtype)

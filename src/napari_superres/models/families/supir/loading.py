@@ -12,8 +12,7 @@ from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.network import Network
 from napari_superres.models.families.supir.text import TextEncoders, build_encoder
-from napari_superres.models.parts import Found, check_fit, fill, open_tensors
-from napari_superres.resources import check_memory
+from napari_superres.models.parts import Found, check_fit, check_room, fill, open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +45,6 @@ class Loaded(NamedTuple):
 def load_supir(
     path: Path,
     base: str = "",
-    given: Path | None = None,
     tokenizer: str = "",
     dtype: torch.dtype = torch.float32,
 ) -> Loaded:
@@ -58,8 +56,6 @@ def load_supir(
         A published SUPIR file: safetensors, or a checkpoint of which nothing is executed.
     base : str
         SDXL checkpoint: a file, a diffusers folder, or an id. Empty looks in the usual places.
-    given : Path, optional
-        A single file of SDXL that was found already.
     tokenizer : str
         Folder or id; empty looks in the usual places.
     dtype : torch.dtype
@@ -76,15 +72,11 @@ def load_supir(
 
     own = open_tensors(path)
     layout = layout_of({name: tuple(tensor.shape) for name, tensor in own.items()}, str(path))
-    place = find_base(base, given)
+    place = find_base(base)
     checkpoint = open_base(place, tokenizer, layout, half=dtype != torch.float32)
     found = {**own_parts(own, layout, str(path)), **checkpoint.parts}
     numbers = sum(part.numbers for part in found.values())
-    check_memory(
-        numbers * dtype.itemsize,
-        f"Loading the {numbers / 1e6:.0f} million numbers of SUPIR and SDXL as {dtype}",
-        "Use precision='bfloat16', which takes half, or a computer with more memory.",
-    )
+    check_room("SUPIR and SDXL", numbers, dtype)
     network, autoencoder = assemble(layout, found, dtype)
     one, two = (
         build_encoder(found[part], config, kind, f"{word} text encoder", dtype)

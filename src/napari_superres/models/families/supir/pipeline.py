@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from napari_superres.models.families.supir.colour import FIXES
 from napari_superres.models.families.supir.denoising import Guidance, WordGuided
 from napari_superres.models.families.supir.samplers import SAMPLERS, Course
-from napari_superres.models.families.supir.sizes import working_size
+from napari_superres.models.families.supir.sizes import MULTIPLE, working_size
 from napari_superres.models.latent_tiles import lay_tiles
+from napari_superres.models.plane_engine import Place, continued, resize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -55,7 +55,7 @@ class Pipeline:
         plane: Tensor,
         scale: int,
         noise: PlaneNoise,
-        origin: tuple[int, int] = (0, 0),
+        place: Place,
         describe: Callable[[Tensor], str] | None = None,
     ) -> Tensor:
         """Return a plane `scale` times finer.
@@ -67,8 +67,7 @@ class Pipeline:
         scale : int
         noise : PlaneNoise
             Where all random numbers come from.
-        origin : (int, int)
-            Where the plane's first pixel lies in a larger plane, in pixels along y and x.
+        place : Place
         describe : callable, optional
             From the picture of stage 1, shape (1, 3, y, x) between -1 and 1, to words that go
             before the prompt.
@@ -83,10 +82,10 @@ class Pipeline:
         Cancelled
             Between two calls of the network, if whoever listens to `tick` wants it.
         """
-        height, width = plane.shape[1:]
-        size = working_size(height, width, scale, self.settings.smallest)
-        image = resize(plane[None] * 2 - 1, size).clamp(-1, 1).to(self.device)
-        draw = self._drawing(noise, _scaled(origin, (height, width), size, self.factor), size)
+        image = enlarged(plane, scale, self.settings.smallest, part=place.part).to(self.device)
+        # Parts begin at whole latents: their lattice is one of `ModelSpec.multiple` pixels.
+        first = place.y * scale // self.factor, place.x * scale // self.factor
+        draw = self._drawing(noise, first, image.shape[-2:])
         hint, picture, centre = self._first_stage(image, draw, describe is not None)
         text = describe(picture) if describe is not None and picture is not None else ""
         latent = self._sample(hint, centre, draw, text)
@@ -95,8 +94,7 @@ class Pipeline:
         reference = image if picture is None or self.settings.reference == "input" else picture
         if self.settings.colour in FIXES:
             result = FIXES[self.settings.colour](result, reference)
-        result = resize(result.cpu(), (scale * height, scale * width))
-        return (result[0] + 1) / 2
+        return brought_back(result, plane, scale, part=place.part)
 
     def _first_stage(
         self, image: Tensor, draw: Callable[[str, int], Tensor], described: bool
@@ -146,12 +144,12 @@ class Pipeline:
             )
 
     def _drawing(
-        self, noise: PlaneNoise, origin: tuple[int, int], size: tuple[int, int]
+        self, noise: PlaneNoise, first: tuple[int, int], size: Sequence[int]
     ) -> Callable[[str, int], Tensor]:
         """Return a function that draws the noise of all latents for a purpose and a step."""
         rows, columns = (
             slice(start, start + length // self.factor)
-            for start, length in zip(origin, size, strict=True)
+            for start, length in zip(first, size, strict=True)
         )
 
         def draw(purpose: str, step: int) -> Tensor:
@@ -175,21 +173,49 @@ class Pipeline:
                 part.to("cpu")
 
 
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return an image (n, c, y, x) in another size, by cubic convolution without aliases."""
-    if tuple(image.shape[-2:]) == size:
-        return image
-    return functional.interpolate(
-        image, size=size, mode="bicubic", align_corners=False, antialias=True
-    )
+def enlarged(plane: Tensor, scale: int, smallest: int, *, part: bool) -> Tensor:
+    """Return a plane as the network sees it.
+
+    A whole plane in its `working_size`. A part of a larger one exactly `scale` times finer and
+    continued by reflection, so that its latents lie where those of its neighbours do.
+
+    Parameters
+    ----------
+    plane : Tensor, shape (3, y, x), float32
+        Between 0 and 1.
+    scale, smallest : int
+        As for `working_size`.
+    part : bool
+
+    Returns
+    -------
+    Tensor, shape (1, 3, y', x'), float32
+        Between -1 and 1.
+    """
+    image = plane[None] * 2 - 1
+    if part:
+        image, smallest = continued(image, MULTIPLE // scale), 0
+    height, width = image.shape[-2:]
+    return resize(image, working_size(height, width, scale, smallest)).clamp(-1, 1)
 
 
-def _scaled(
-    origin: tuple[int, int], plane: tuple[int, int], size: tuple[int, int], factor: int
-) -> tuple[int, int]:
-    """Return a place in latents from one in pixels of a plane that is seen in another size."""
-    y, x = (
-        start * to // (length * factor)
-        for start, length, to in zip(origin, plane, size, strict=True)
-    )
-    return y, x
+def brought_back(result: Tensor, plane: Tensor, scale: int, *, part: bool) -> Tensor:
+    """Return what the network made of a plane, `scale` times as long as the plane.
+
+    Parameters
+    ----------
+    result : Tensor, shape (1, 3, y', x'), float32
+        Between about -1 and 1, of the size of what `enlarged` returns.
+    plane : Tensor, shape (3, y, x)
+    scale : int
+    part : bool
+
+    Returns
+    -------
+    Tensor, shape (3, scale * y, scale * x), float32
+        Between about 0 and 1; on the CPU.
+    """
+    height, width = (scale * length for length in plane.shape[1:])
+    result = result.cpu()
+    fine = result[..., :height, :width] if part else resize(result, (height, width))
+    return (fine[0] + 1) / 2

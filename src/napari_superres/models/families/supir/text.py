@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,6 @@ from napari_superres.models.parts import Found, fill, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -185,13 +185,44 @@ def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def encode_folder(folder: Path, texts: Sequence[str], dtype: torch.dtype) -> Tensor:
-    """Return what a model is told for some texts.
+def open_encoder(folder: Path, *, half: bool) -> Found:
+    """Return the tensors of a diffusers model's text encoder.
 
     Parameters
     ----------
     folder : Path
-        Of a diffusers model, with ``text_encoder`` and ``tokenizer``.
+        Of the model, with ``text_encoder`` and ``tokenizer``.
+    half : bool
+        Whether weights in half precision are preferred, where both are there.
+
+    Raises
+    ------
+    WeightsError
+        If a part is not there.
+    """
+    for needed in ("text_encoder/config.json", "tokenizer/vocab.json"):
+        if not (folder / needed).is_file():
+            raise WeightsError(
+                f"'{folder}' is not a complete model: it lacks '{needed}'.",
+                "Fetch the whole folder again.",
+            )
+    place = folder / "text_encoder"
+    tensors = open_folder(place, "model", half=half)
+    source = {
+        name.removeprefix("text_model."): name
+        for name in tensors
+        if not name.endswith("position_ids")
+    }
+    return Found(tensors, source, str(place))
+
+
+def encode(found: Found, texts: Sequence[str], dtype: torch.dtype) -> Tensor:
+    """Return what a model is told for some texts.
+
+    Parameters
+    ----------
+    found : Found
+        From `open_encoder`.
     texts : sequence of str
     dtype : torch.dtype
 
@@ -202,27 +233,13 @@ def encode_folder(folder: Path, texts: Sequence[str], dtype: torch.dtype) -> Ten
     Raises
     ------
     WeightsError
-        If a part is not there or incomplete.
+        If the encoder is incomplete.
     """
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    for needed in ("text_encoder/config.json", "tokenizer/vocab.json"):
-        if not (folder / needed).is_file():
-            raise WeightsError(
-                f"'{folder}' is not a complete model: it lacks '{needed}'.",
-                "Fetch the whole folder again.",
-            )
-    place = folder / "text_encoder"
-    tensors = open_folder(place, "model", half=dtype != torch.float32)
-    source = {
-        name.removeprefix("text_model."): name
-        for name in tensors
-        if not name.endswith("position_ids")
-    }
-    config = CLIPTextConfig.from_pretrained(place)
-    found = Found(tensors, source, str(place))
+    config = CLIPTextConfig.from_pretrained(found.where)
     encoder = build_encoder(found, config, CLIPTextModel, "text encoder", dtype)
-    words = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
+    words = CLIPTokenizer.from_pretrained(str(Path(found.where).with_name("tokenizer")))
     length = config.max_position_embeddings
     ids = words(list(texts), padding="max_length", truncation=True, max_length=length)["input_ids"]
     with torch.inference_mode():
