@@ -43,6 +43,16 @@ def test_every_block_is_in_one_part(count: int, total: int) -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@given(count=st.integers(1, 40), rows=st.integers(0, 40), together=st.integers(1, 9))
+def test_what_is_computed_together_is_in_one_part(count: int, rows: int, together: int) -> None:
+    """Each of four machines would restore a whole plane for its quarter of it."""
+    parts = [
+        Part(number, count).places(rows * together, together) for number in range(1, count + 1)
+    ]
+    assert [place for part in parts for place in part] == list(range(rows * together))
+    assert all(part.start % together == part.stop % together == 0 for part in parts)
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "-1/3", "1/0", "1/3/5", ""])
 def test_what_is_no_part_is_refused(tmp_path: Path, text: str) -> None:
     """An array that counts from 0 would leave out its last part."""

@@ -20,6 +20,7 @@ from napari_superres.errors import (
     WeightsError,
 )
 from napari_superres.job.manifest import Block, Sum
+from napari_superres.job.parts import in_common
 from napari_superres.job.pool import Outcome, Pool, processors
 from napari_superres.job.progress import Progress, Step
 from napari_superres.job.task import Work, check, compute, describe, discard, pack
@@ -174,9 +175,10 @@ class Blocks:
 
         A source stored in cubes is decoded many planes at a time. Taken plane by plane, a large one
         would be decoded anew for each of them; so all planes of a cube come first at one place.
+        Except where that would tear apart what is computed at once.
         """
         places = self.manifest.missing(number)
-        if number == 0:
+        if number == 0 and in_common(self.image, self.layout) == 1:
             stored = self.image.source.get("chunk", {})
             depths = [max(1, int(stored.get(axis, 1))) for axis in self.layout.axes[:-2]]
             if max(depths, default=1) > 1 and len(places):

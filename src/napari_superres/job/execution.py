@@ -18,6 +18,7 @@ from napari_superres.job.finish import finish
 from napari_superres.job.folder import abandon, clear, dissolve
 from napari_superres.job.lock import BusyError, Lock
 from napari_superres.job.manifest import Manifest, is_done, read_fingerprint
+from napari_superres.job.parts import in_common
 from napari_superres.job.pool import Pool
 from napari_superres.job.preparation import prepare
 
@@ -142,7 +143,7 @@ class Job:
                 claim = stack.enter_context(Claim(target))
                 wanted = self._prepare(own)
                 claim.copy()
-            share = part.places(self.layout.tasks(0))
+            share = part.places(self.layout.tasks(0), in_common(self.image, self.layout))
             manifest = stack.enter_context(closing(Manifest(path, self.layout, share)))
             if read_fingerprint(path) is None:
                 manifest.start(wanted, self.layout.blocks)

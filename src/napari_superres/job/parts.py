@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_superres.errors import SettingError
+
+if TYPE_CHECKING:
+    from napari_superres.formats.ome_zarr_layout import Layout
+    from napari_superres.image import Image
 
 FINISH = "finish"
 """In place of ``i/n``: compute nothing, and finish the result if every part is there."""
@@ -30,17 +36,36 @@ class Part:
         """What its files are called."""
         return f"{self.number}-of-{self.count}" if self.count else FINISH
 
-    def places(self, total: int) -> range:
-        """Return its blocks of `total`, counted in C order. Parts differ by one block at most."""
+    def places(self, total: int, together: int = 1) -> range:
+        """Return its blocks of `total`, counted in C order.
+
+        Parameters
+        ----------
+        total : int
+        together : int
+            So many in a row have work in common and stay in one part; it divides `total`. Parts
+            differ by that many at most, and some have none where there are more parts than rows.
+        """
         if not self.count:
             return range(0)
+        rows = total // together
         return range(
-            total * (self.number - 1) // self.count,
-            total * self.number // self.count,
+            rows * (self.number - 1) // self.count * together,
+            rows * self.number // self.count * together,
         )
 
     def __str__(self) -> str:
         return f"part {self.number} of {self.count}" if self.count else "the end"
+
+
+def in_common(image: Image, layout: Layout) -> int:
+    """Return how many blocks in a row, in C order, are cut from things that are computed at once.
+
+    Those of one plane, for a model that restores planes: in parts that reach into several blocks,
+    and that one process keeps for the next block.
+    """
+    whole = image.plan is not None and image.plan.spec.unit == "plane"
+    return math.prod(layout.levels[0].grid[-2:]) if whole else 1
 
 
 def parse_part(text: str) -> Part:

@@ -73,6 +73,11 @@ class Workers:
     count: int = 0
     scheduler: str | None = None
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether blocks are computed in other processes."""
+        return bool(self.devices or self.queue or self.scheduler)
+
     @contextmanager
     def executor(self, plan: Plan) -> Iterator[Executor | None]:
         """Start the workers, and stop them at the end.
@@ -96,7 +101,7 @@ class Workers:
         MissingDependencyError
             If dask.distributed is not installed.
         """
-        if not (self.devices or self.queue or self.scheduler):
+        if not self.elsewhere:
             yield None
             return
         distributed = _distributed()
