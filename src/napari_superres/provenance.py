@@ -122,4 +122,6 @@ def _base_words(base: Mapping[str, str]) -> str:
         return f"They stand on a base model with SHA-256 {base['sha256']}."
     if "revision" in base:
         return f"The base model is revision {base['revision']} of its folder on the hub."
+    if "contents" in base:
+        return f"The base model is the folder with the fingerprint {base['contents']}."
     return f"The base model lay in '{base['path']}'."
