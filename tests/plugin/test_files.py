@@ -10,6 +10,11 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication
+
 import napari_superres as sr
 from napari_superres.errors import AxesError, InputError
 from napari_superres.plugin import upscale_layer
@@ -109,6 +114,49 @@ def test_napari_keeps_what_it_has_shown_of_servers_alone(viewer: Any, tmp_path: 
     far = replace(image, source={"path": "https://example.org/cells.ome.zarr"})
     ((_, kwargs, _),) = image_to_layer_data(far)
     assert kwargs["cache"] is True
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".tif"])
+def test_napari_asks_once_who_reads_a_dropped_file(
+    viewer: Any, tmp_path: Path, suffix: str
+) -> None:
+    """Its own reader knows no pixel sizes; ours is offered first, and the answer is remembered."""
+    layers = add_cells(viewer)
+    paths = [str(tmp_path / f"{name}{suffix}") for name in ("first", "second")]
+    for path in paths:
+        write_image(path, [layer.as_layer_data_tuple() for layer in layers])
+    viewer.layers.clear()
+    offered: list[str] = []
+
+    def answer() -> None:
+        dialog = QApplication.activeModalWidget()
+        if not isinstance(dialog, QtReaderDialog):
+            QTimer.singleShot(20, answer)
+            return
+        offered.extend(button.text() for button in dialog.reader_btn_group.buttons())
+        dialog.persist_checkbox.setChecked(True)
+        dialog.accept()
+
+    QTimer.singleShot(0, answer)
+    drop(viewer, paths[0])
+    assert offered[0] == "Super-resolution"
+    assert [layer.name for layer in viewer.layers] == ["DNA", "actin"]
+    assert str(viewer.layers[0].units[-1]) == "micrometer"
+    np.testing.assert_allclose(viewer.layers[0].scale, (0.5, 0.2, 0.2))
+    if suffix == ".tif":  # of folders napari remembers each one by itself
+        drop(viewer, paths[1])
+        assert len(viewer.layers) == 4
+
+
+def drop(viewer: Any, path: str) -> None:
+    """Drop a file on the viewer."""
+    files = QMimeData()
+    files.setUrls([QUrl.fromLocalFile(path)])
+    none = Qt.KeyboardModifier.NoModifier
+    event = QDropEvent(
+        QPointF(9, 9), Qt.DropAction.CopyAction, files, Qt.MouseButton.LeftButton, none
+    )
+    viewer.window._qt_viewer.dropEvent(event)
 
 
 def test_nothing_is_overwritten(viewer: Any, tmp_path: Path) -> None:
