@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -14,7 +17,7 @@ pytest.importorskip("napari")
 
 import napari_superres as sr
 from napari_superres.formats import ome_zarr_write
-from napari_superres.plugin import files
+from napari_superres.plugin import files, steps, upscale_layer
 from napari_superres.plugin.commands import open_panel, upscale_active_layer
 from tests.plugin.conftest import choose_output, finished, settle, until
 
@@ -204,6 +207,41 @@ def test_viewer_closed_while_writing_a_file(
     settle(0.3)
     assert engine.calls == calls
     assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["preview", "consistency", "copy"])
+def test_a_closed_viewer_is_freed_whatever_was_going_on(
+    viewer: Any, noise: Any, panel: Any, engine: Engine, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window that stays in memory keeps its images there, and its work the processor."""
+    from napari._qt.qt_viewer import QtViewer
+
+    begun = threading.Event()
+    engine.seconds = 2.0
+    if kind == "preview":
+        work = panel.preview()
+    elif kind == "consistency":
+        viewer.add_layer(upscale_layer(noise, "lanczos", scale=2))
+        work = panel.trust.consistency()
+    else:  # a plan that takes its time
+
+        def slow(image: Any, settings: Any, meter: Any) -> Any:
+            begun.set()
+            for _ in range(3000):
+                time.sleep(0.02)
+                yield None
+
+        monkeypatch.setattr(steps, "prepare", slow)
+        work = panel.copy("python")
+    until(lambda: work._worker.is_running and (begun.is_set() or engine.calls > 0))
+    viewer.close()
+    settle()
+    gc.collect()
+    assert not len(QtViewer._instances)
+    until(lambda: not work._worker.is_running)
+    calls = engine.calls
+    settle(0.5)
+    assert engine.calls == calls
 
 
 def test_layers_without_pixels_are_refused_kindly(
