@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -292,6 +293,19 @@ def test_looking_around_in_a_plane_restores_it_once(
     assert [at.sample for spy in spies for at in spy.asked] == [0, 1]
     assert away.name.endswith("sampling spread")
     assert away.history[-1]["spread"] == "sampling spread"
+
+
+def test_another_setting_takes_the_place_of_a_model_in_memory(wishes: dict[str, Any]) -> None:
+    """Each change of a prompt would keep another ten gigabytes, until no model fits any more."""
+    image = Image(da.from_array(stack()), "zyx")
+    loaded = []
+    for steps in (1, 2, 1):
+        plan = make_plan(image, ROW, **{**wishes, "options": {**wishes["options"], "steps": steps}})
+        engine = load_engine(plan.spec, {}, plan.setting(0))
+        assert load_engine(plan.spec, {}, plan.setting(0)) is engine
+        loaded.append(weakref.ref(engine))
+        del engine
+    assert [engine() is None for engine in loaded] == [True, True, False]
 
 
 def test_kept_tiles_are_bounded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import functools
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -44,7 +45,7 @@ class Address(NamedTuple):
     """Where a tile is: all that randomness may depend on.
 
     `plane` counts planes in the whole image, channel innermost; `y` and `x` are the first source
-    pixel of what the tile keeps.
+    pixel of the answer, without the halo.
     """
 
     seed: int
@@ -156,6 +157,9 @@ _loading = threading.Lock()
 def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Engine:
     """Return the engine for a model; a process loads each only once.
 
+    Models that restore planes take gigabytes: of them the last one stays, so that another prompt
+    or number of steps does not need the memory of two.
+
     Parameters
     ----------
     spec : ModelSpec
@@ -181,8 +185,17 @@ def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) 
                     f"'{spec.name}' does not run on the engine '{setting.engine}'.",
                     f"Use one of: {', '.join(family.ENGINES)}.",
                 )
+            if spec.unit == "plane":
+                _make_room()
             _engines[key] = family.load(spec, weights, setting)
         return _engines[key]
+
+
+def _make_room() -> None:
+    """Drop the engines that restore planes; one that is at work goes when it has done its plane."""
+    for key in [key for key in _engines if key[0].unit == "plane"]:
+        del _engines[key]
+    gc.collect()  # networks whose layers wait in main memory refer to themselves
 
 
 def choose_compute(
