@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from napari.utils.notifications import notification_manager, show_error
+from contextlib import ExitStack
+from functools import cache
+
+from napari.utils.notifications import notification_manager, show_error, show_info
 
 from napari_superres.errors import Cancelled, SuperresError
+from napari_superres.models.captions import reviewing
 
 _MEMORY = (
     "Memory is full, and nothing was kept. Choose a smaller tile or a memory budget under "
@@ -30,3 +34,20 @@ def say(error: Exception) -> str:
         return _MEMORY
     notification_manager.receive_error(type(error), error, error.__traceback__)
     return f"Something went wrong ({type(error).__name__}: {error}). napari's message has details."
+
+
+@cache
+def tell_captions() -> None:
+    """From now on, show what a captioner says of each plane; the option *captions* changes it."""
+    _for_good.enter_context(reviewing(_tell_caption))
+
+
+_for_good = ExitStack()
+
+
+def _tell_caption(plane: int, caption: str) -> str:
+    show_info(
+        f"Plane {plane} is described as: {caption} To change that, fill in the option 'captions', "
+        f'for example {{"{plane}": "Round cells."}}.'
+    )
+    return caption

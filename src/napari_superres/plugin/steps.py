@@ -16,6 +16,7 @@ from napari_superres.errors import ResourceError
 from napari_superres.models.base_model import base_record
 from napari_superres.planning import make_plan
 from napari_superres.plugin.compute import filled
+from napari_superres.plugin.notify import tell_captions
 from napari_superres.plugin.progressive import for_viewing
 from napari_superres.plugin.tile_queue import threads_for
 from napari_superres.progress import tick
@@ -69,6 +70,8 @@ def prepare(image: Image, settings: Settings, meter: Meter) -> Generator[object,
     meter.step = "preparing"
     yield None
     plan = plan_for(image, **settings)
+    if dict(plan.options).get("captioner"):
+        tell_captions()
     # The history holds a checksum of gigabytes, which is remembered: not on the main thread.
     base_record(plan.spec, plan.options)
     return plan
