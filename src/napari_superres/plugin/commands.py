@@ -60,6 +60,11 @@ def show_uncertainty(napari_viewer: Any) -> None:
     open_panel(napari_viewer).trust.uncertainty()
 
 
+def compare_models(napari_viewer: Any) -> None:
+    """Open the dialog that compares models on what is on the screen."""
+    open_panel(napari_viewer).compare_models.open()
+
+
 def export_result(napari_viewer: Any) -> None:
     """Write the selected result, or the last one, to a file that is asked for."""
     open_panel(napari_viewer).export()

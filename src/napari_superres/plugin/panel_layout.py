@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from napari_superres.plugin.compare_models import CompareModels
 from napari_superres.plugin.rows import align_labels, narrow_form, note, same_font, tab_in_order
 
 
@@ -16,7 +17,7 @@ def lay_out(panel: Any, footer: str) -> None:
     Parameters
     ----------
     panel : SuperresWidget
-        Gets the attributes `scroll`, `rows` and `forms`.
+        Gets the attributes `scroll`, `rows`, `forms` and `compare_models`.
     footer : str
         The last sentence.
     """
@@ -54,6 +55,8 @@ def lay_out(panel: Any, footer: str) -> None:
     layout.addWidget(panel.progress)
     layout.addWidget(panel.compare)
     layout.addWidget(panel.trust)
+    panel.compare_models = CompareModels(panel)
+    layout.addWidget(panel.compare_models)
     layout.addWidget(panel.keep)
     layout.addWidget(caution)
     order_tabs(panel)
@@ -115,6 +118,7 @@ def _in_visual_order(panel: Any) -> list[QWidget]:
         panel.compare.mode,
         panel.compare.line,
         *_fields(panel.trust),
+        panel.compare_models,
         panel.keep.export,
         panel.keep.copy,
     ]
