@@ -354,9 +354,9 @@ def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any
             value = type(option.default)(value)
         except (TypeError, ValueError):
             raise SettingError(
-                f"option {name}={value!r} of '{spec.name}' is not of type "
+                f"The option '{name}' of '{spec.name}' is {value!r}, which is not of type "
                 f"{type(option.default).__name__}.",
-                f"For example {name}={option.default}.",
+                f"Its default is {option.default}.",
             ) from None
         low, high = option.low, option.high
         outside = isinstance(value, int | float) and (
@@ -365,7 +365,8 @@ def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any
         if outside or (option.choices and value not in option.choices):
             allowed = ", ".join(option.choices) or f"{low} to {high}"
             raise SettingError(
-                f"option {name}={value!r} of '{spec.name}' is not allowed.", f"Use {allowed}."
+                f"The option '{name}' of '{spec.name}' is {value!r}, which is not allowed.",
+                f"Use {allowed}.",
             )
         values[name] = value
     chosen = tuple(sorted(values.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from napari_superres.cli import _run
 from napari_superres.estimate import REACHED, expected_speed, measure_speed
 from napari_superres.kept_tiles import KEPT
 from napari_superres.models import hub
-from napari_superres.models.base_model import base_record
+from napari_superres.models.base_model import base_record, contents_of
 from napari_superres.models.cache import accepted_licences, weights_folder
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import load_engine
@@ -117,7 +118,11 @@ def test_supir_from_a_file_of_ones_own_to_a_result_with_its_spread(
     assert record["seed"] == 7
     assert "SUPIR Software License" in record["licence"]
     assert len(record["weights"]["SUPIR-v0F_fp16.safetensors"]) == 64
-    assert record["base"] == {"path": str(supir.diffusers)}
+    assert record["base"] == {
+        "path": str(supir.diffusers),
+        "contents": contents_of(supir.diffusers),
+    }
+    assert contents_of(supir.diffusers) in methods_text([record])
     assert set(record["plan"]["options"]) == {option.name for option in MODELS["supir-v0f"].options}
     assert spread.history[-1]["spread"] == "sampling spread"
 
@@ -147,7 +152,25 @@ def test_the_history_says_which_base_model_was_found(tmp_path: Path, supir: Tiny
     assert "base" not in history_record(image, plan_for(image, "bicubic"))
     for name in ("ldm-sr-x4", "pisa-sr-x4"):
         own = (("base", str(tmp_path)),)
-        assert base_record(MODELS[name], own) == {"path": str(tmp_path)}
+        assert base_record(MODELS[name], own)["path"] == str(tmp_path)
+
+
+def test_a_folder_of_a_model_is_known_by_its_contents(tmp_path: Path, supir: Tiny) -> None:
+    """Two trainings of SDXL have the same names and sizes: histories would not tell them apart."""
+    copy = tmp_path / "copy"
+    shutil.copytree(supir.diffusers, copy)
+    before = contents_of(copy)
+    assert before == contents_of(supir.diffusers)  # wherever it lies, whenever it was copied
+    (copy / "README.md").write_text("read me")
+    assert contents_of(copy) == before
+    file = copy / "vae" / "diffusion_pytorch_model.fp16.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    changed = contents_of(copy)
+    assert changed != before
+    file.unlink()
+    assert contents_of(copy) not in (before, changed)
 
 
 def test_captions_are_shown_kept_and_can_be_changed(
@@ -175,9 +198,28 @@ def test_captions_are_shown_kept_and_can_be_changed(
     assert not np.array_equal(edited.data[0].compute(), first[0])
     assert "photograph of a cat" in edited.history[-1]["plan"]["options"]["captions"]
 
+    KEPT.forget()
+    path.write_text('{"7": "A plane that an earlier run has finished."}')
+    folder = cells.parent / "results"
+    folder.mkdir()
+    path.rename(folder / path.name)
+    capsys.readouterr()
+    described = [*common[2:], *_supir(supir, captioner="cats")]
+    assert _run(["batch", str(cells), str(folder), *described]) == 0
+    assert "Plane 1 is described as: A photograph of a cat." in capsys.readouterr().err
+    kept = json.loads((folder / path.name).read_text())
+    assert kept == {**dict.fromkeys("01", "A photograph of a cat."), "7": kept["7"]}
+    assert (
+        _run(
+            ["upscale", str(cells), str(folder / "c.ome.zarr"), *described, "--cluster", "local:2"]
+        )
+        == 2
+    )
+    assert "in this process alone" in capsys.readouterr().err
+
 
 def test_plan_tells_what_it_costs_before_anything_is_there(
-    cells: Path, capsys: pytest.CaptureFixture[str]
+    cells: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A user would fetch ten gigabytes, and learn then that it takes days."""
     for name, least in (("supir-v0f", 2.0), ("ldm-sr-x4", 1e-4), ("pisa-sr-x4", 5e-3)):
@@ -189,6 +231,12 @@ def test_plan_tells_what_it_costs_before_anything_is_there(
         assert report["seconds"] > 0
         assert "a rough estimate" in report["seconds_basis"]
         assert f"at {REACHED:.0%} of" in report["seconds_basis"]
+        assert not report["warnings"] or name == "supir-v0f"
+    # By its name `napari_superres.job.needs` is the function.
+    machine = sys.modules["napari_superres.job.needs"]
+    monkeypatch.setattr(machine, "free_memory", lambda: 4 * 10**9)
+    assert _run(["plan", str(cells), "-m", "supir-v0f", "--limits", "0:1"]) == 0
+    assert "Loading the model takes 19.2 GB of memory, of which 4 GB" in capsys.readouterr().out
     # 1024 x 1024 fine pixels, 50 steps: 1.05 PFLOP as counted layer by layer.
     whole = plan_for(sr.Image(_zeros(256), "yx"), "supir-v0f", limits=(0, 1))
     assert whole.flop == pytest.approx(1.05e15, rel=0.01)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from napari_superres.cli.captions import captions_shown, check_shown
 from napari_superres.cli.console import batch_bar, talk
 from napari_superres.cli.opening import consent, opened
 from napari_superres.cli.options import (
@@ -76,8 +77,12 @@ def batch(
     wishes = consent(wishes)
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
 
+    plans: dict[str, Any] = {}
+
     def make(source: str) -> Made:
         image, result, spread, labels, notes = opened(source, dict(wishes))
+        check_shown(result.plan, place)
+        plans[source] = result.plan
         return Made(image, result, labels, spread, notes)
 
     begin = time.monotonic()
@@ -93,11 +98,16 @@ def batch(
         workers=workers,
     )
     ended: dict[int, Item] = {}
-    with batch_bar(quiet=quiet) as show:
+    with (
+        batch_bar(quiet=quiet) as show,
+        captions_shown(overwrite=overwrite, quiet=quiet) as begin_captions,
+    ):
         for step in steps:
             show(step)
             if step.item.state != "waiting":
                 ended[step.number] = step.item
+            elif (plan := plans.pop(step.item.source, None)) is not None:
+                begin_captions(plan, step.item.output)  # its first step, before any plane
     _report(list(ended.values()), time.monotonic() - begin, as_json=as_json, quiet=quiet)
 
 

@@ -110,7 +110,9 @@ def info(name: str, *, as_json: bool) -> None:
         lines.append(("file", f"{file.name}  {file.size / 1e6:.1f} MB  {path or 'not here'}"))
         lines.append(("sha256", file.sha256 or "none published"))
         lines += [("from", url) for url in file.urls]
-    lines += [(f"option {o.name}", f"{o.help} Default: {o.default}.") for o in spec.options]
+    for o in spec.options:
+        default = f" Default: {o.default}." if o.default != "" else ""
+        lines.append((f"option {o.name}", o.help + default))
     lines += [("about", spec.homepage)] if spec.homepage else []
     lines.append(("cite", spec.citation))
     width = max(11, *(len(key) for key, _ in lines)) + 1

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from napari_superres.cli.captions import captions_shown, check_shown
 from napari_superres.cli.console import progress_bar, talk
 from napari_superres.cli.opening import consent, opened
 from napari_superres.cli.options import (
@@ -23,15 +22,11 @@ from napari_superres.cli.options import (
     with_options,
 )
 from napari_superres.errors import ResourceError, WeightsError
-from napari_superres.formats.remote import is_url
-from napari_superres.formats.suffixes import result_path, split_suffix, spread_path
-from napari_superres.models.captions import parse_captions, reviewing, write_captions
+from napari_superres.formats.suffixes import result_path, spread_path
 from napari_superres.models.weights import state
-from napari_superres.resources import human_bytes
+from napari_superres.resources import SHARE, human_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_superres.image import Image
     from napari_superres.job.needs import Needs
     from napari_superres.plan import Plan
@@ -96,6 +91,7 @@ def upscale(
         talk(f"{result.plan.spec.name}: {source} -> {target}")
     results = {target: result} if spread is None else {target: result, spread_path(target): spread}
     keywords: dict[str, Any] = {"overwrite": overwrite, "ome_zarr": ome_zarr, "part": part}
+    check_shown(result.plan, place)
     with place.executor(result.plan) as executor:
         # All are checked before the first one is computed.
         runs = [
@@ -111,7 +107,8 @@ def upscale(
         ]
         # What samples have in common is computed once if result and spread are written together.
         chained = [run_together(runs)] if result.plan.samples > 1 else runs
-        with captions_shown(result.plan, target, quiet=quiet):
+        with captions_shown(overwrite=overwrite, quiet=quiet) as begin_captions:
+            begin_captions(result.plan, target)
             for steps in chained:
                 with progress_bar(quiet=quiet) as show:
                     for step in steps:
@@ -163,6 +160,7 @@ def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> 
 
     decisions = result.plan
     workers = machine.workers
+    warnings = [*image.warnings, *_too_large(decisions, machine)]
     seconds: float | None = None
     try:
         speed = expected_speed(image, decisions)
@@ -185,7 +183,7 @@ def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> 
             "seconds": seconds,
             "seconds_basis": note,
             "machine": vars(machine),
-            "warnings": list(image.warnings),
+            "warnings": warnings,
         }
         click.echo(json.dumps(report))
         _refuse(machine)
@@ -200,40 +198,29 @@ def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> 
         spec = decisions.spec
         how = f"read {spec.homepage}, then 'superres models accept {spec.name}'"
         click.echo(f"{'to do':<12}Accept the licence: {how}.")
-    for warning in image.warnings:
+    for warning in warnings:
         click.echo(f"{'note':<12}{warning}")
     _refuse(machine)
+
+
+def _too_large(plan: Plan, machine: Needs) -> list[str]:
+    """Return that the published weights will not fit in memory, if they will not.
+
+    A note and no refusal: a user's own files may be smaller, or be in memory already.
+    """
+    if plan.weights_bytes <= SHARE * machine.free_memory:
+        return []
+    halves = plan.spec.unit == "plane" and plan.compute.precision == "float32"
+    return [
+        f"Loading the model takes {human_bytes(plan.weights_bytes)} of memory, of which "
+        f"{human_bytes(machine.free_memory)} are free: it will be refused"
+        + (", unless --precision bfloat16 halves it enough." if halves else ".")
+    ]
 
 
 def _refuse(machine: Needs) -> None:
     if machine.refusal:
         raise ResourceError(machine.refusal, hint="")  # the refusal says what to do itself
-
-
-@contextmanager
-def captions_shown(plan: Plan, target: str, *, quiet: bool) -> Iterator[None]:
-    """Show what a captioner says of each plane, and write it to a file, to be read and changed.
-
-    It lies beside OUT, or in the working folder if that is in a bucket.
-    """
-    if not dict(plan.options).get("captioner"):
-        yield
-        return
-    folder = Path() if is_url(target) else Path(target).parent
-    path = folder / f"{split_suffix(target)[0]}_captions.json"
-    captions = parse_captions(str(dict(plan.options)["captions"]))
-
-    def show(plane: int, caption: str) -> str:
-        captions[plane] = caption
-        path.write_text(write_captions(captions), "utf-8")
-        if not quiet:
-            talk(f"Plane {plane} is described as: {caption}")
-        return caption
-
-    with reviewing(show):
-        yield
-    if not quiet and captions:
-        talk(f"To change a description, edit {path} and add --option captions=@{path}.")
 
 
 def duration(seconds: float) -> str:
