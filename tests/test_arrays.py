@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -52,6 +55,27 @@ def test_above_two_dimensions_axes_are_asked_for_never_guessed() -> None:
     """Three planes of a stack are not red, green and blue."""
     with pytest.raises(AxesError, match="axes='zyx'"):
         sr.upscale(np.zeros((3, 8, 8)))
+
+
+@pytest.mark.parametrize("shape", [(), (9,)])
+def test_a_row_of_values_is_no_picture(shape: tuple[int, ...]) -> None:
+    """The advice would be to name axes that cannot be named."""
+    with pytest.raises(AxesError, match=r"holds no picture.*reshape\(height, width\)"):
+        sr.upscale(np.zeros(shape, np.float32))
+
+
+def test_a_result_in_memory_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that fits would fill the memory when its blocks are joined."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    values = np.random.default_rng(0).random((6000, 300), np.float32)
+    sr.upscale(values[:9], "nearest", scale=4)  # imports count for nothing
+    tracemalloc.start()
+    result = sr.upscale(values, "nearest", scale=4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    blocks = 2 * 2048 * 4 * 300 * 4  # of the twelve, two are computed at a time
+    assert peak < result.nbytes + 3 * blocks < 2 * result.nbytes
+    np.testing.assert_array_equal(result[::4, ::4], values)
 
 
 def test_what_has_no_pixels_is_refused_with_what_to_do() -> None:

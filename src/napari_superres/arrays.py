@@ -74,6 +74,12 @@ class _View:
     def __getitem__(self, key: Any) -> np.ndarray:
         return self.values[key]
 
+    def __setitem__(self, key: Any, values: np.ndarray) -> None:
+        self.values[key] = values
+
+    def __dask_tokenize__(self) -> int:
+        return id(self.values)
+
 
 def _lazy(x: Any) -> da.Array:
     if not isinstance(x, np.ndarray):
@@ -83,6 +89,12 @@ def _lazy(x: Any) -> da.Array:
 
 
 def _axes(axes: str | None, ndim: int, *, rgb: bool) -> str:
+    if ndim < 2:
+        raise AxesError(
+            f"An array of {ndim} dimension{'s' * (ndim != 1)} holds no picture.",
+            "Give one with two axes or more, y and x among them: values.reshape(height, width) "
+            "makes a picture of a row of values.",
+        )
     if axes is None:
         if ndim == 2:
             axes = "yx"
@@ -125,12 +137,14 @@ def _computed(result: Image) -> np.ndarray:
     workers = os.cpu_count() or 1
     task_bytes = result.plan.task_bytes if result.plan else 0
     check_memory(
-        # dask holds the blocks and the whole at the end.
-        2 * result.data.nbytes + task_bytes * workers,
+        result.data.nbytes + task_bytes * workers,
         f"The result of '{result.name}'",
         "Give a dask array to stay lazy, or write it to a file block by block.",
     )
-    return np.asarray(result.data.compute(scheduler="threads", num_workers=workers))
+    # Each block is put in its place at once: joined by dask, all of them would be there twice.
+    out = np.empty(result.shape, result.dtype)
+    da.store(result.data, _View(out), lock=False, scheduler="threads", num_workers=workers)
+    return out
 
 
 def _as_xarray(x: Any, image: Image, result: Image) -> Any:

@@ -130,7 +130,8 @@ class TileWork(NamedTuple):
         prediction = self._predict(mapped, sample)
         prediction = resample_area(prediction, plan.spec.scale, plan.scale)
         if plan.limits is not None:
-            prediction = prediction * np.float32(span) + np.float32(low)
+            prediction = prediction * np.float32(span)
+            prediction += np.float32(low)
         near = without(colour, halo)
         if plan.spec.needs_limits:
             outside = _outside(colour, low, low + span)

@@ -78,12 +78,14 @@ class UpscaledArray:
         np.ndarray, of type `dtype`
         """
         chosen, dropped = as_indices(key, self.shape)
-        out = np.empty([len(c) for c in chosen], self.dtype)
-        if out.size:
-            self._fill(out, chosen)
+        out = self._computed(chosen)
         return np.asarray(out[tuple(0 if drop else slice(None) for drop in dropped)])
 
-    def _fill(self, out: np.ndarray, chosen: list[Sequence[int]]) -> None:
+    def _computed(self, chosen: list[Sequence[int]]) -> np.ndarray:
+        """Return the pixels at some positions along each axis."""
+        lengths = [len(c) for c in chosen]
+        if 0 in lengths:
+            return np.empty(lengths, self.dtype)
         n_lead = len(self.plan.plane_axes)
         lead, inside = chosen[:n_lead], chosen[n_lead:]
         # A region with steps, or one that runs backwards, is cut from the dense one around it.
@@ -91,9 +93,14 @@ class UpscaledArray:
         starts = (ys[0], xs[0], *(0 for _ in inside[2:]))
         cut = np.ix_(*(np.asarray(c) - start for c, start in zip(inside, starts, strict=True)))
         whole = all(len(c) == c[-1] - c[0] + 1 for c in inside)
-        for place in itertools.product(*(range(len(c)) for c in lead)):
-            plane = self._plane(tuple(c[i] for c, i in zip(lead, place, strict=True)), ys, xs)
-            out[place] = plane if whole else plane[cut]
+        planes = (self._plane(index, ys, xs) for index in itertools.product(*lead))
+        wanted = (plane if whole else plane[cut] for plane in planes)
+        if set(lengths[:n_lead]) <= {1}:  # as in each block of a job: not copied once more
+            return next(wanted).reshape(lengths)
+        out = np.empty(lengths, self.dtype)
+        for place in np.ndindex(*lengths[:n_lead]):
+            out[place] = next(wanted)
+        return out
 
     def _plane(
         self, index: tuple[int, ...], ys: tuple[int, int], xs: tuple[int, int]

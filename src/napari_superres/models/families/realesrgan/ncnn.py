@@ -95,7 +95,8 @@ class NcnnEngine:
         for tile in tiles:
             with crew().turn(lambda: tick(0, 1)):
                 results.append(self._run(Maps(tile, halo)))
-        return np.stack(results)
+        # A single one, as always on a CPU, is large and not copied.
+        return results[0][None] if len(results) == 1 else np.stack(results)
 
     def _run(self, tile: Maps) -> np.ndarray:
         """Return the finer tile, shape (c, y, x), the halo dropped."""
