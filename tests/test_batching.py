@@ -50,7 +50,7 @@ def test_a_folder_goes_through_and_what_fails_is_listed(
     assert "2 done, 2 failed" in told
     assert f"Failed: {folder / 'broken.tif'}: " in told
     assert f"Failed: {folder / 'unnamed.tif'}: " in told
-    assert "axes" in told, "the reason says what to do"
+    assert "Say it with --axes" in told, "the reason says what to do"
     assert "2 of 4 images failed" in told
     assert sorted(p.name for p in results.iterdir()) == ["a_x2.ome.zarr", "b_x2.ome.zarr"]
     expected = sr.upscale(sr.read(folder / "a.ome.tif"), "lanczos", scale=2)

@@ -17,10 +17,11 @@ import pytest
 import tifffile
 
 import napari_superres as sr
-from napari_superres.cli import _run, as_options, parsing
+from napari_superres.cli import _run, cli, parsing
 from napari_superres.cli.console import progress_bar
 from napari_superres.cli.upscale import duration
 from napari_superres.cli.upscale import upscale as upscale_command
+from napari_superres.cli.wording import as_options
 from napari_superres.formats.suffixes import result_path
 from napari_superres.image import Image
 from napari_superres.job import Progress
@@ -65,13 +66,15 @@ def test_advice_is_what_one_can_type_here(
         ("Use tile=39 or more.", "Use --tile 39 or more."),
         ("denoise=3.0 is no strength.", "--denoise 3.0 is no strength."),
         ("Use device='cpu/torch'.", "Use --device cpu/torch."),
-        ("Give limits=(0, 1), or base=PATH.", "Give limits=(0, 1), or base=PATH."),
+        ("Give limits=(0, 1), or base=PATH.", "Give --limits 0:1, or base=PATH."),
+        ("limits=(9.0, -1.5) are no pair.", "--limits 9.0:-1.5 are no pair."),
+        ("Use tile=(64, 32), planes={'z': 3}.", "Use --tile 64,32, planes={'z': 3}."),
         ("'/data/scale=2/tile=3.tif' is empty.", "'/data/scale=2/tile=3.tif' is empty."),
     ],
 )
 def test_keywords_become_options_and_paths_stay(told: str, typed: str) -> None:
     """A path that was rewritten would name a file that is nowhere."""
-    assert as_options(told) == typed
+    assert as_options(told, cli) == typed
 
 
 def test_one_command_gives_a_finer_file_beside_the_source(

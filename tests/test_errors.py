@@ -50,6 +50,7 @@ def test_every_refusal_says_what_to_do(path: Path) -> None:
         (errors.ResourceError, MemoryError, 6),
         (errors.MissingDependencyError, ImportError, 2),
         (errors.MissingReaderError, ImportError, 4),
+        (errors.MissingNetworkError, ImportError, 5),
         (errors.IncompleteError, RuntimeError, 3),
         (errors.Cancelled, Exception, 130),
     ],

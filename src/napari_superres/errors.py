@@ -13,7 +13,8 @@
     │   └── LicenceError (PermissionError)  the licence has not been accepted
     ├── ResourceError (MemoryError)         memory or disk do not suffice
     ├── MissingDependencyError (ImportError) an optional package is not installed
-    │   └── MissingReaderError              ... and the image cannot be read without it
+    │   ├── MissingReaderError              ... and the image cannot be read without it
+    │   └── MissingNetworkError             ... and the weights cannot be used without it
     ├── IncompleteError (RuntimeError)      some blocks failed, the others are done
     └── Cancelled                           somebody asked to stop
 
@@ -102,6 +103,12 @@ class MissingReaderError(MissingDependencyError, InputError):
     """An optional package is needed to read this image, and not installed."""
 
     exit_code = 4
+
+
+class MissingNetworkError(MissingDependencyError):
+    """An optional package is needed to use these weights, and not installed."""
+
+    exit_code = 5
 
 
 class IncompleteError(SuperresError, RuntimeError):

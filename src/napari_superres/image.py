@@ -129,6 +129,11 @@ class Image:
         return np.dtype(self.data.dtype)
 
     @property
+    def called(self) -> str:
+        """What messages call it: the file that its pixels come from, or its name."""
+        return str(self.source.get("path") or self.name)
+
+    @property
     def rgb(self) -> bool:
         """True when the image is one colour picture (axis ``s``)."""
         return "s" in self.axes

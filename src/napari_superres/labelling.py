@@ -78,7 +78,7 @@ def _region(image: Image, labels: Image, region: tuple[slice, slice]) -> tuple[s
         start, stop = (None if b is None else b * ratio for b in (part.start, part.stop))
         if any(bound is not None and bound.denominator != 1 for bound in (start, stop)):
             raise SettingError(
-                f"The region {part.start}:{part.stop} along '{axis}' of '{image.name}' begins or "
+                f"The region {part.start}:{part.stop} along '{axis}' of '{image.called}' begins or "
                 f"ends inside a pixel of its labels '{labels.name}', which have "
                 f"{labels.size(axis)} of them.",
                 "Choose another region, or leave --labels out.",

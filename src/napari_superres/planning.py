@@ -97,7 +97,7 @@ def make_plan(
     scale = _whole_scale(spec, scale)
     spec = spec.at(scale)
     image = image.transposed(canonical_axes(image.axes))
-    check_axes(image.axes, image.shape, image.name)
+    check_axes(image.axes, image.shape, image.called)
     _check_pixels(image, spec)
     out = _result_dtype(image, dtype, spec)
     channels = 1 if image.rgb else image.size("c", 1)
@@ -181,23 +181,23 @@ def _whole_scale(spec: ModelSpec, scale: int | None) -> int:
 def _check_pixels(image: Image, spec: ModelSpec) -> None:
     if 0 in image.shape:
         raise InputError(
-            f"'{image.name}' has no pixels: its shape is {image.shape}.",
+            f"'{image.called}' has no pixels: its shape is {image.shape}.",
             "Choose an image, or a part of it, that has some.",
         )
     if image.dtype.kind == "c":
         raise InputError(
-            f"'{image.name}' has complex pixels ({image.dtype}), which have no brightness.",
+            f"'{image.called}' has complex pixels ({image.dtype}), which have no brightness.",
             "Upscale the real and imaginary parts, or magnitude and phase, one by one.",
         )
     if image.dtype.kind not in "biuf":
         raise InputError(
-            f"'{image.name}' has pixels of type {image.dtype}, which are not numbers.",
+            f"'{image.called}' has pixels of type {image.dtype}, which are not numbers.",
             "Give integers, floats or truth values.",
         )
     if (image.is_labels or image.dtype == bool) and spec.name != "nearest":
         what = "a mask" if image.dtype == bool else "a label image"
         raise InputError(
-            f"'{image.name}' is {what}: its values are names, and '{spec.name}' would mix them.",
+            f"'{image.called}' is {what}: its values are names, and '{spec.name}' would mix them.",
             "Use the model 'nearest'.",
         )
 
@@ -213,7 +213,7 @@ def _result_dtype(image: Image, wish: Any, spec: ModelSpec) -> np.dtype[Any]:
         raise SettingError(f"dtype='{out}' cannot hold intensities.", "Use integers or floats.")
     if spec.name != "nearest" and out.kind in "iu" and out.itemsize > 4:
         raise (InputError if wish is None else SettingError)(
-            f"'{image.name}' has pixels of type {out}, which models cannot keep exactly.",
+            f"'{image.called}' has pixels of type {out}, which models cannot keep exactly.",
             "Ask for dtype='float32'.",
         )
     return out
@@ -247,7 +247,7 @@ def _limits(
     if wish is None:
         if survey is None:
             raise SettingError(
-                f"'{spec.name}' needs to know the intensities of '{image.name}'.",
+                f"'{spec.name}' needs to know the intensities of '{image.called}'.",
                 "Give limits=(low, high), or the facts of survey(image).",
             )
         return survey.limits
@@ -256,7 +256,7 @@ def _limits(
         pairs = np.tile(pairs, (channels, 1))
     if pairs.shape != (channels, 2):
         raise SettingError(
-            f"limits= describes an array of shape {pairs.shape}; '{image.name}' needs a pair, "
+            f"limits= describes an array of shape {pairs.shape}; '{image.called}' needs a pair, "
             f"or {channels} of them.",
             "For example limits=(0, 4095).",
         )

@@ -55,7 +55,7 @@ def select(
     for axis, wish in wishes.items():
         if axis not in image.axes or axis in "yxs":
             raise SettingError(
-                f"'{image.name}' has no planes along '{axis}'; its axes are '{image.axes}'.",
+                f"'{image.called}' has no planes along '{axis}'; its axes are '{image.axes}'.",
                 "Use region= for y and x.",
             )
         chosen = _indices(image, axis, wish)
@@ -81,12 +81,12 @@ def _channel(image: Image, wish: int | str) -> int:
     if isinstance(wish, str):
         if names.count(wish) != 1:
             raise SettingError(
-                f"'{image.name}' has {names.count(wish)} channels named '{wish}'.",
+                f"'{image.called}' has {names.count(wish)} channels named '{wish}'.",
                 f"Its channels are {names}; indices work too.",
             )
         return names.index(wish)
     if "c" not in image.axes:
-        raise SettingError(f"'{image.name}' has no channel axis.", "Leave channels= out.")
+        raise SettingError(f"'{image.called}' has no channel axis.", "Leave channels= out.")
     return int(wish)
 
 
@@ -99,12 +99,12 @@ def _indices(image: Image, axis: str, wish: Any) -> Sequence[int]:
         for i in wanted:
             if not -size <= i < size:
                 raise SettingError(
-                    f"'{image.name}' has no index {i} along '{axis}'.", f"It has 0 to {size - 1}."
+                    f"'{image.called}' has no index {i} along '{axis}'.", f"It has 0 to {size - 1}."
                 )
         chosen = [int(i) % size for i in wanted]
     if len(chosen) == 0:
         raise SettingError(
-            f"Nothing of '{image.name}' is chosen along '{axis}'.", f"It has 0 to {size - 1}."
+            f"Nothing of '{image.called}' is chosen along '{axis}'.", f"It has 0 to {size - 1}."
         )
     return chosen
 
@@ -142,7 +142,7 @@ def _cropped(image: Image, region: tuple[slice, slice]) -> tuple[Image, dict[str
         if step != 1 or start >= stop or outside:
             raise SettingError(
                 f"region {wish.start}:{wish.stop} along '{axis}' is not a part of the {size} "
-                f"pixels of '{image.name}'.",
+                f"pixels of '{image.called}'.",
                 "Give start:stop in source pixels.",
             )
         whole[image.axes.index(axis)] = slice(start * scale, stop * scale)

@@ -79,7 +79,7 @@ def survey(image: Image) -> Survey:
         values = values[np.isfinite(values)]
         if values.size == 0:
             raise InputError(
-                f"Channel {channel} of '{image.name}' has no finite pixel in the sample.",
+                f"Channel {channel} of '{image.called}' has no finite pixel in the sample.",
                 "Give limits= and denoise= yourself, or check the image.",
             )
         low, high = np.percentile(values, PERCENTILES)

@@ -244,7 +244,7 @@ def _lazy(image: Image, plan: Plan, part: Literal["result", "spread"] = "result"
             f"The plan is for {plan.axes} {plan.shape}, not {canonical.axes} {canonical.shape}.",
             "Make a plan for this image.",
         )
-    array = UpscaledArray(canonical.data, plan, part, image.name)
+    array = UpscaledArray(canonical.data, plan, part, image.called)
     chunks = tuple(
         plan.block["yx".index(axis)] if axis in "yx" else (n if axis == "s" else 1)
         for axis, n in zip(plan.axes, plan.output_shape, strict=True)

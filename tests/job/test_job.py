@@ -267,6 +267,11 @@ class TestRefusals:
         with pytest.raises(SettingError, match=r"ome\.zarr"):
             run(stack(), tmp_path / name)
 
+    def test_no_workers(self, tmp_path: Path) -> None:
+        """The wish would be forgotten in silence."""
+        with pytest.raises(SettingError, match=r"workers=0 .* Use 1 or more"):
+            run(sr.upscale(stack((1, 8, 8)), "nearest"), tmp_path / "a.ome.zarr", workers=0)
+
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         """A slip in a path must not make a new tree of folders."""
         with pytest.raises(OutputError, match="no folder"):

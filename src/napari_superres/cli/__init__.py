@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 
@@ -19,6 +18,7 @@ from napari_superres.cli.models import models
 from napari_superres.cli.simulate import simulate
 from napari_superres.cli.train import train
 from napari_superres.cli.upscale import plan, upscale
+from napari_superres.cli.wording import as_options
 from napari_superres.errors import SuperresError
 
 EXIT_BUG = 1
@@ -88,9 +88,9 @@ def _run(arguments: list[str] | None) -> int:
         click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
     except SuperresError as error:
-        click.echo(f"Error: {as_options(str(error))}", err=True)
+        click.echo(f"Error: {as_options(str(error), cli)}", err=True)
         for note in getattr(error, "__notes__", ()):
-            click.echo(f"  {as_options(note)}", err=True)
+            click.echo(f"  {as_options(note, cli)}", err=True)
         return error.exit_code
     except MemoryError:
         click.echo("Error: Memory is full. Use a smaller --tile, or fewer --workers.", err=True)
@@ -104,38 +104,3 @@ def _run(arguments: list[str] | None) -> int:
         )
         return EXIT_BUG
     return 0
-
-
-_SETTING = re.compile(r"(?<![\w'/.-])([a-z_]+)=('[^']*'|-?\w+(?:\.\w+)*)?(?=[\s,.;:)]|$)")
-"""A keyword as the core's messages write it, with a simple value or none. No part of a path."""
-
-
-def as_options(text: str) -> str:
-    """Return a message of the core with its keywords as one types them here.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``"Choose another name, or allow it: overwrite=True."``
-
-    Returns
-    -------
-    str
-        Such as ``"Choose another name, or allow it: --overwrite."``; what is no option of any
-        command, and pairs and mappings, stay as they are.
-    """
-    options = {
-        str(parameter.name): max(parameter.opts, key=len)
-        for command in cli.commands.values()
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-    }
-
-    def typed(found: re.Match[str]) -> str:
-        name, value = found.groups(default="")
-        if name not in options or value in ("False", "None"):
-            return found[0]
-        words = [options[name], "" if value == "True" else value.strip("'")]
-        return " ".join(word for word in words if word)
-
-    return _SETTING.sub(typed, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +22,7 @@ from napari_superres.cli.options import (
     with_options,
 )
 from napari_superres.cli.upscale import SCHEMA, duration
+from napari_superres.cli.wording import as_options
 from napari_superres.errors import IncompleteError
 from napari_superres.formats.suffixes import RECORDED
 
@@ -108,7 +109,8 @@ def batch(
                 ended[step.number] = step.item
             elif (plan := plans.pop(step.item.source, None)) is not None:
                 begin_captions(plan, step.item.output)  # its first step, before any plane
-    _report(list(ended.values()), time.monotonic() - begin, as_json=as_json, quiet=quiet)
+    items = [replace(item, reason=as_options(item.reason)) for item in ended.values()]
+    _report(items, time.monotonic() - begin, as_json=as_json, quiet=quiet)
 
 
 def _report(items: Sequence[Item], seconds: float, *, as_json: bool, quiet: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from napari_superres._version import __version__
+from napari_superres.cli.wording import as_options
 from napari_superres.models.catalog import MODELS
 from napari_superres.provenance import citations, methods_text
 from napari_superres.resources import human_bytes
@@ -79,7 +80,7 @@ def info(source: str, *, axes: str | None, series: int, level: int, as_json: boo
             color = f"#{channel.color}" if channel.color else ""
             lines.append((f"channel {i}", "  ".join(filter(None, (channel.name, color, window)))))
     lines += [("level", " x ".join(map(str, level.shape))) for level in image.levels]
-    lines += [("note", warning) for warning in image.warnings]
+    lines += [("note", as_options(warning)) for warning in image.warnings]
     for key, value in lines:
         click.echo(f"{key:<12}{value}")
     for record in image.history:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_superres.cli import parsing
 from napari_superres.cli.console import talk
+from napari_superres.cli.wording import as_options
 from napari_superres.errors import SettingError
 from napari_superres.models.cache import accept_licence
 from napari_superres.models.weights import check_licence, find_model
@@ -135,12 +136,13 @@ def selection(wishes: dict[str, Any]) -> dict[str, Any]:
 
 def notes(image: Image, beside: tuple[str, ...], labels: dict[str, Image]) -> tuple[str, ...]:
     """Return what a user should know: of the source, and of labels that are left out."""
+    warnings = tuple(as_options(warning) for warning in image.warnings)
     left = [name for name in beside if name not in labels]
     if not left:
-        return image.warnings
+        return warnings
     listed = ", ".join(f"'{name}'" for name in left)
     said = f"The labels beside '{image.name}' are left out: {listed}. --labels takes them along."
-    return (*image.warnings, said)
+    return (*warnings, said)
 
 
 def labels_beside(image: Image) -> tuple[str, ...]:

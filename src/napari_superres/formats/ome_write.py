@@ -119,12 +119,12 @@ def check_writable(image: Image) -> None:
     strange = [axis for axis in image.axes if axis not in "tczyxs"]
     if strange:
         raise InputError(
-            f"OME-TIFF has no place for the axes {strange} of '{image.name}' ('{image.axes}').",
+            f"OME-TIFF has no place for the axes {strange} of '{image.called}' ('{image.axes}').",
             "Write OME-Zarr, or choose one plane along them.",
         )
     if image.dtype.name not in PIXEL_TYPES:
         raise InputError(
-            f"OME-TIFF has no pixel type for the {image.dtype} of '{image.name}'.",
+            f"OME-TIFF has no pixel type for the {image.dtype} of '{image.called}'.",
             "Ask for dtype='float32', or write OME-Zarr.",
         )
 

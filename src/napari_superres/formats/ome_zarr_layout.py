@@ -214,8 +214,8 @@ def stored_axes(image: Image) -> str:
     other = [a for a in axes if a not in "tzyx"]
     if len(other) > 1 or len(set(axes)) != len(axes):
         raise SettingError(
-            f"OME-Zarr has no place for the axes '{image.axes}' of '{image.name}': beside t, z, y "
-            "and x it knows one more.",
+            f"OME-Zarr has no place for the axes '{image.axes}' of '{image.called}': beside t, z, "
+            "y and x it knows one more.",
             "Choose one plane of the others with planes=, or write them one by one.",
         )
     return "".join(a for a in ("t", *other, *"zyx") if a in axes)

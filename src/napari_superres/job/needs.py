@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_superres.errors import ResourceError
+from napari_superres.errors import ResourceError, SettingError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import check_folder, check_space, destination, space_for
@@ -90,7 +90,11 @@ def fitting_workers(image: Image, workers: int | None) -> int:
     ------
     ResourceError
         If the wanted number does not fit, or not even one.
+    SettingError
+        If it is no number of workers.
     """
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers={workers} is not a number of workers.", "Use 1 or more.")
     plan = image.plan
     if plan is None:
         return workers or processors()
@@ -102,7 +106,7 @@ def fitting_workers(image: Image, workers: int | None) -> int:
         workers = max(1, min(usual, fitting))
     check_memory(
         plan.task_bytes * workers,
-        f"Computing {workers} block{'s' if workers > 1 else ''} of '{image.name}' at a time",
+        f"Computing {workers} block{'s' if workers > 1 else ''} of '{image.called}' at a time",
         "Use fewer workers, or a smaller tile.",
     )
     return workers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_superres.errors import MissingDependencyError, SettingError, WeightsError
+from napari_superres.errors import MissingNetworkError, SettingError, WeightsError
 from napari_superres.models.checkpoints import read_tensors
 from napari_superres.models.file_row import file_row
 
@@ -45,7 +45,7 @@ def row(path: Path, name: str, because: WeightsError) -> ModelSpec:
     ------
     WeightsError
         If spandrel does not know it either, or it is no super-resolution of 1 or 3 samples.
-    MissingDependencyError
+    MissingNetworkError
         If spandrel is not installed or does not import.
     """
     network = _recognise(path, because)
@@ -182,7 +182,7 @@ def _spandrel(because: WeightsError) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "spandrel":
             raise _broken(error) from error
-        raise MissingDependencyError(
+        raise MissingNetworkError(
             f"{because.message} Other networks need the package spandrel, which is not installed.",
             'Run: pip install "napari-superres[community]".',
         ) from error
@@ -191,9 +191,9 @@ def _spandrel(because: WeightsError) -> Any:
     return spandrel
 
 
-def _broken(error: Exception) -> MissingDependencyError:
+def _broken(error: Exception) -> MissingNetworkError:
     reason = str(error).split("\n")[0]
-    return MissingDependencyError(
+    return MissingNetworkError(
         f"spandrel is installed but cannot be imported ({reason}); most often its torchvision was "
         "built for another torch.",
         "Install torch and torchvision together, from the same source and in matching versions.",
