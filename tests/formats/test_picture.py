@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zlib
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ from napari_superres.errors import AxesError, InputError, OutputError, Unreadabl
 from napari_superres.formats import read
 from napari_superres.formats.decoded_cache import decoded
 from napari_superres.formats.picture import write_png
+from napari_superres.formats.picture_header import RECORD
+from napari_superres.image import Image
+from napari_superres.job import write
+from napari_superres.upscaling import upscale
 from tests.formats.tiff_files import picture
 from tests.strategies import pixels, regions
 
@@ -181,6 +186,37 @@ def test_what_is_written_is_read(
     got = read(path, axes="yxs" if array.ndim == 3 else "yx").data
     region = data.draw(regions(array.shape))
     np.testing.assert_array_equal(got[region].compute(), array[region])
+
+
+def test_a_picture_says_how_it_was_made(tmp_path: Path) -> None:
+    """A slide shows a result, and nobody knows which model made it."""
+    path = tmp_path / "a.png"
+    array = picture((40, 50), "uint16")
+    source = Image(da.from_array(array), "yx", name="µ cells")
+    write(upscale(source, "bicubic", scale=2), path)
+    image = read(path)
+    assert [record["model"] for record in image.history] == ["bicubic"]
+    assert image.history[0]["source"]["name"] == "µ cells"
+    expected = upscale(array, "bicubic", scale=2)
+    np.testing.assert_array_equal(image.data, expected)
+    np.testing.assert_array_equal(imagecodecs.imread(path), expected)
+
+
+@pytest.mark.parametrize("words", ["{oops", "[1]", '{"history": 3}', '{"history": ["x"]}'])
+def test_a_damaged_history_is_told_and_the_picture_opens(words: str, tmp_path: Path) -> None:
+    """What was said of the picture is lost, the picture is not."""
+    path = tmp_path / "a.png"
+    array = picture((4, 5), "uint8")
+    write_png(array, str(path), [{"model": "x"}])
+    whole = path.read_bytes()
+    start = whole.index(b"tEXt")
+    text = b"tEXt" + RECORD + b"\0" + words.encode()
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    path.write_bytes(whole[: start - 4] + chunk + whole[-12:])
+    image = read(path)
+    assert image.history == ()
+    assert "history" in image.warnings[0]
+    np.testing.assert_array_equal(image.data, array)
 
 
 def test_a_mask_is_written_black_and_white(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ At open a few bytes of the header are read; imagecodecs decodes when pixels are 
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import imagecodecs
@@ -16,9 +19,12 @@ import numpy as np
 from napari_superres.errors import AxesError, InputError, OutputError, UnreadableError
 from napari_superres.formats.advice import ACCESS, AGAIN, ONE_IMAGE
 from napari_superres.formats.decoded_cache import decoded
-from napari_superres.formats.picture_header import PNG, Picture, read_header
+from napari_superres.formats.picture_header import PNG, RECORD, Picture, read_header
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.image import Channel, Image, check_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
         real, (state.st_size, state.st_mtime_ns), stored, picture.dtype, samples_first
     )
     count = stored[0] if letters[0] == "c" else 1
+    history = _history(picture.record)
     return Image(
         data=da.from_array(array, chunks=-1, meta=np.empty((0,) * len(stored), picture.dtype)),
         axes=letters,
@@ -154,10 +161,12 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
             "size": state.st_size,
             "mtime_ns": state.st_mtime_ns,
         },
+        history=history or (),
+        warnings=() if history is not None else (f"The history of '{real}' cannot be read.",),
     )
 
 
-def write_png(plane: Any, path: str) -> None:
+def write_png(plane: Any, path: str, history: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write one plane as PNG, and wait until it is on the disk.
 
     Parameters
@@ -166,6 +175,8 @@ def write_png(plane: Any, path: str) -> None:
         uint8 or uint16; bool is written as black and white.
     path : str
         Where to; an existing file is replaced.
+    history : sequence of mapping
+        How the pixels were made, as in `Image.history`; stored as a text of the PNG.
 
     Raises
     ------
@@ -189,6 +200,8 @@ def write_png(plane: Any, path: str) -> None:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     data = imagecodecs.png_encode(pixels)
+    if history:
+        data = data[:-_END] + _text(json.dumps({"history": list(history)})) + data[-_END:]
     try:
         with open(path, "wb") as file:
             file.write(data)
@@ -196,6 +209,29 @@ def write_png(plane: Any, path: str) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written: {error}.", ACCESS) from error
+
+
+_END = 12
+"""Bytes of the last chunk, which is empty: length, kind and checksum."""
+
+
+def _text(words: str) -> bytes:
+    """Return a text chunk (PNG specification, 11.3.3.2)."""
+    content = b"tEXt" + RECORD + b"\0" + words.encode("ascii")
+    return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+
+def _history(record: str) -> tuple[Mapping[str, Any], ...] | None:
+    """Return what `write_png` stored; None if it is damaged."""
+    if not record:
+        return ()
+    try:
+        history = json.loads(record)["history"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(history, list) or not all(isinstance(one, dict) for one in history):
+        return None
+    return tuple(history)
 
 
 def _letters(picture: Picture) -> str:

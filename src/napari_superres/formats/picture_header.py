@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PNG = b"\x89PNG\r\n\x1a\n"
+RECORD = b"napari-superres"
+"""Keyword of the text in which a PNG says how it was made."""
+
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """By colour type: gray, RGB, palette, gray with alpha, RGBA (PNG specification, 11.2.2)."""
 
@@ -36,12 +39,15 @@ class Picture:
         Of the decoded picture.
     dtype : np.dtype
         uint8 or uint16.
+    record : str
+        What `write_png` stored with a result; empty for files of others.
     """
 
     height: int
     width: int
     samples: int
     dtype: np.dtype[Any]
+    record: str = ""
 
 
 def read_header(path: str, size: int) -> Picture:
@@ -91,15 +97,18 @@ def read_header(path: str, size: int) -> Picture:
 
 
 def _png_header(file: IO[bytes]) -> Picture:
-    """Walk over the chunks to the last one; their contents are not read."""
+    """Walk over the chunks to the last one; pixels are not read."""
     width = height = depth = color = 0
     is_transparent = False
+    record = ""
     while True:
         length, kind = struct.unpack(">I4s", file.read(8))
         start = file.tell()
         if kind == b"IHDR":
             width, height, depth, color = struct.unpack(">IIBB", file.read(10))
         is_transparent |= kind == b"tRNS"
+        if kind == b"tEXt" and file.read(min(length, len(RECORD) + 1)) == RECORD + b"\0":
+            record = file.read(start + length - file.tell()).decode("latin-1")
         file.seek(start + length)
         if len(file.read(4)) < 4:
             raise EOFError
@@ -108,7 +117,8 @@ def _png_header(file: IO[bytes]) -> Picture:
     samples = _PNG_SAMPLES[color]
     if is_transparent and color in (0, 2, 3):
         samples += 1
-    return Picture(height, width, samples, np.dtype(np.uint16 if depth == 16 else np.uint8))
+    dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
+    return Picture(height, width, samples, dtype, record)
 
 
 def _jpeg_header(file: IO[bytes]) -> Picture:

@@ -145,7 +145,8 @@ def _write(
         from napari_superres.formats.picture import write_png
 
         planar = tuple(slice(None) if a in "yxs" else 0 for a in stored.axes)
-        write_png(stored.data[planar].compute(scheduler="synchronous"), str(target.exported))
+        pixels = stored.data[planar].compute(scheduler="synchronous")
+        write_png(pixels, str(target.exported), image.history)
     else:
         from napari_superres.formats.tiff_write import write_ome_tiff
 
