@@ -196,9 +196,12 @@ def test_a_device_that_is_not_here_is_refused(device: str) -> None:
         plan_for(_image(), "microscopy-x2", device=device, denoise=0)
 
 
-def test_the_default_model_is_the_embedded_one_for_that_scale_or_lanczos() -> None:
-    """Whoever names no model gets the most trustworthy one."""
-    for scale in (2, 3, 4):
-        expected = f"microscopy-x{scale}"
-        assert default_model(scale) == (expected if expected in MODELS else "lanczos")
-    assert plan_for(_image(), "lanczos", scale=3).scale == 3
+def test_the_default_model_is_an_embedded_one_or_the_user_is_asked() -> None:
+    """Whoever names no model gets another one than the manual says, and is not told."""
+    chosen = [default_model(scale) for scale in (1, 2, 3, 4)]
+    assert chosen == ["microscopy-x2", "microscopy-x2", "microscopy-x4", "microscopy-x4"]
+    plan = plan_for(_image(), scale=3, denoise=0)
+    assert (plan.spec.name, plan.scale) == ("microscopy-x4", 3)
+    with pytest.raises(SettingError, match=r"scale=5 .* model='lanczos'"):
+        plan_for(_image(), scale=5)
+    assert plan_for(_image(), "lanczos", scale=5).scale == 5
