@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 PROGRAM_BYTES = 3 * 10**8
 """What the program itself takes, libraries included, where memory is estimated."""
 
+MEGAPIXEL_EDGE = 1000
+"""Pixels along each side of the picture whose time is estimated."""
+
 WINDOW = 128
 """Edge of the windows whose agreement with the truth is told one by one, in fine pixels."""
 
@@ -120,7 +123,7 @@ def run(task: Task, folder: Path) -> dict[str, Any]:
         return {
             "state": "failed",
             "reason": str(error) or "Memory is full.",
-            "values": {**_facts(task), **_estimates(plan)},
+            "values": {**_facts(task), **_estimates(task, image, plan)},
             "basis": "estimate",
         }
     np.save(folder / "result.npy", result)
@@ -147,15 +150,23 @@ def _facts(task: Task) -> dict[str, float]:
     return facts if spec.weights else {}
 
 
-def _estimates(plan: Plan) -> dict[str, float]:
-    """Return what a plan would cost here, from its arithmetic and the speed of this device."""
+def _estimates(task: Task, image: Image, plan: Plan) -> dict[str, float]:
+    """Return what a plan would cost here, from its arithmetic and the speed of this device.
+
+    Time is that of a picture of a million pixels. Diffusion models enlarge small ones to the size
+    that they were trained for, so a small one's time says nothing of a large one's.
+    """
     needed = PROGRAM_BYTES + plan.task_bytes + plan.weights_bytes
     estimates = {"ram_mb": needed / 1e6}
     if plan.flop:
         from napari_superres.models.speed import product_speed
 
         speed = REACHED * product_speed(plan.compute.device, plan.compute.precision)
-        estimates["seconds_mp"] = plan.flop / speed / _megapixels(plan.shape, plan.axes)
+        pixels = np.asarray(image.data)
+        times = [-(-MEGAPIXEL_EDGE // n) for n in pixels.shape[:2]]
+        large = np.tile(pixels, times + [1] * (pixels.ndim - 2))[:MEGAPIXEL_EDGE, :MEGAPIXEL_EDGE]
+        work = task.plan(task.image(large, 1)).flop
+        estimates["seconds_mp"] = work / speed / (MEGAPIXEL_EDGE**2 / 1e6)
     return estimates
 
 
