@@ -69,7 +69,7 @@ def panel(viewer: Any) -> Any:
 
 
 class Engine:
-    """Counts the calls of the interpolation engines, and can slow them down.
+    """Counts the calls of the interpolation engines, and can slow them down or hold them.
 
     The interpolation itself is the real one: only its calls are watched.
     """
@@ -78,6 +78,8 @@ class Engine:
         self.calls = 0
         self.seconds = 0.0
         self.error: Exception | None = None
+        self.may_end = threading.Event()
+        self.may_end.set()
         self._lock = threading.Lock()
         self._call = Interpolation.__call__
 
@@ -86,6 +88,7 @@ class Engine:
         with self._lock:
             self.calls += 1
         time.sleep(self.seconds)
+        self.may_end.wait(60)
         if self.error is not None:
             raise self.error
         return self._call(engine, *args)
@@ -96,7 +99,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Return a watch over all calls of the interpolation models' engines."""
     watch = Engine()
     monkeypatch.setattr(Interpolation, "__call__", lambda self, *args: watch(self, *args))
-    return watch
+    yield watch
+    watch.may_end.set()
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ def test_a_closed_viewer_is_freed_whatever_was_going_on(
     from napari._qt.qt_viewer import QtViewer
 
     begun = threading.Event()
-    engine.seconds = 2.0
+    engine.may_end.clear()
     if kind == "preview":
         work = panel.preview()
     elif kind == "consistency":
@@ -238,9 +238,10 @@ def test_a_closed_viewer_is_freed_whatever_was_going_on(
     settle()
     gc.collect()
     assert not len(QtViewer._instances)
-    until(lambda: not work._worker.is_running)
     calls = engine.calls
-    settle(0.5)
+    engine.may_end.set()
+    until(lambda: not work._worker.is_running)
+    settle(0.3)
     assert engine.calls == calls
 
 

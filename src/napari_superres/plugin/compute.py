@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_superres.plugin.tile_queue import threads_for
+from napari_superres.progress import breathe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -119,6 +120,7 @@ def _cuts(part: slice, edge: int) -> list[slice]:
 
 
 def _compute(array: UpscaledArray, region: Region, piece: Region, out: np.ndarray) -> None:
+    breathe()  # a piece that waited while the work was stopped is not begun
     there = tuple(
         slice(p.start - r.start, p.stop - r.start) for p, r in zip(piece, region, strict=True)
     )

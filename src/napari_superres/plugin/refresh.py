@@ -74,14 +74,17 @@ class Refresher(QObject):
     def _refresh(self) -> None:
         layer = self._layer()
         if layer is None or viewer_of(layer) is None:
-            for level in self._levels.values():
-                level.forget()
+            self._forget()
             return
         start = time.monotonic()
         layer.refresh(extent=False, thumbnail=False, highlight=False)
         took = time.monotonic() - start
         # A refresh uploads the whole view: at most a quarter of the time goes into that.
         self._next = start + max(PAUSE, 4 * took)
+
+    def _forget(self) -> None:
+        for level in self._levels.values():
+            level.forget()
 
     def _forget_hidden(self) -> None:
         layer = self._layer()
@@ -101,7 +104,13 @@ class Refresher(QObject):
         camera = getattr(viewer, "scene", viewer).camera
         for event in (camera.events.zoom, camera.events.center):
             event.connect(self._camera_moved)
+        viewer.layers.events.removed.connect(self._left)
         self._moved.start()
+
+    def _left(self, event: Any) -> None:
+        """Begin no further tile of a layer that was removed, or whose viewer was closed."""
+        if event.value is self._layer():
+            self._forget()
 
     def _camera_moved(self) -> None:
         if not self._moved.isActive():
