@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -55,6 +56,13 @@ def test_above_two_dimensions_axes_are_asked_for_never_guessed() -> None:
     """Three planes of a stack are not red, green and blue."""
     with pytest.raises(AxesError, match="axes='zyx'"):
         sr.upscale(np.zeros((3, 8, 8)))
+
+
+@pytest.mark.parametrize("dtype", [object, "U3", "datetime64[s]"])
+def test_what_holds_no_numbers_is_refused(dtype: Any) -> None:
+    """An error of dask's about chunks helps nobody who loaded the wrong column."""
+    with pytest.raises(InputError, match="are not numbers"):
+        sr.upscale(np.zeros((4, 4), dtype))
 
 
 @pytest.mark.parametrize("shape", [(), (9,)])

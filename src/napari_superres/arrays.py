@@ -82,10 +82,12 @@ class _View:
 
 
 def _lazy(x: Any) -> da.Array:
+    # Planning refuses objects; dask would first want to know how large one is.
+    chunks = -1 if x.dtype == np.dtype(object) else "auto"
     if not isinstance(x, np.ndarray):
-        return da.from_array(x)
+        return da.from_array(x, chunks)
     # A random name, because naming an array by its content reads all of it.
-    return da.from_array(_View(x), name=False, meta=np.empty((0,) * x.ndim, x.dtype))
+    return da.from_array(_View(x), chunks, name=False, meta=np.empty((0,) * x.ndim, x.dtype))
 
 
 def _axes(axes: str | None, ndim: int, *, rgb: bool) -> str:

@@ -21,6 +21,7 @@ from napari_superres.cli.options import (
     WRITING,
     with_options,
 )
+from napari_superres.cli.wording import as_options
 from napari_superres.errors import ResourceError, WeightsError
 from napari_superres.formats.suffixes import result_path, spread_path
 from napari_superres.models.weights import state
@@ -160,7 +161,7 @@ def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> 
 
     decisions = result.plan
     workers = machine.workers
-    warnings = [*image.warnings, *_too_large(decisions, machine)]
+    warnings = [*map(as_options, image.warnings), *_too_large(decisions, machine)]
     seconds: float | None = None
     try:
         speed = expected_speed(image, decisions)
