@@ -59,6 +59,21 @@ def test_nothing_to_measure_means_nothing_to_remove(windows: list[np.ndarray]) -
     assert measure_noise(windows).denoise == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_hot_pixel_on_an_even_ground_is_no_noise() -> None:
+    """One broken pixel says nothing of the others, and must not fill the log with warnings."""
+    plane = np.full((64, 64), 300, np.uint16)
+    plane[20, 30] = 60000
+    assert measure_noise([plane]).denoise == 0
+
+
+def test_shot_noise_in_small_bright_spots_is_measured() -> None:
+    """Beads on a dark ground: one number for the background would be far too little."""
+    camera = Camera(photons=1000)
+    pair = simulate("puncta", (96, 96), seed=8, scale=4, camera=camera, blur_sigma=0.6)
+    assert measure_noise([pair.source]).std == pytest.approx(pair.noise, rel=0.25)
+
+
 def test_it_says_what_it_found() -> None:
     """The user reads this before a long run."""
     assert str(Noise(2.0, 10.0, 0.0)) == "noise 2, 20 % of the contrast; removing 100%"

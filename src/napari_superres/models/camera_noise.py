@@ -95,9 +95,12 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
         return Noise(0.0, 0.0, 0.0)
     means, variances = _all_blocks(usable)
     _, higher = _all_blocks(usable, _HIGHER_ORDER)
-    expected = _expected(means, *_noise_at_ends(means, variances))
     spread = np.mean([pixels.var() for pixels in usable])
     contrast = float(np.sqrt(spread + np.var([pixels.mean() for pixels in usable])))
+    ends = _noise_at_ends(means, variances)
+    if not any(ends):
+        return Noise(0.0, contrast, 0.0)
+    expected = _expected(means, *ends)
     drop = _drop(variances, higher, expected)
     return Noise(float(np.sqrt(expected.mean())), contrast, drop)
 
