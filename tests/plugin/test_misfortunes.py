@@ -88,6 +88,7 @@ def test_two_runs_at_once(
     """One from the panel and one from the menu do not get into each other's way."""
     engine.seconds = 0.05
     choose_output(panel, "memory")
+    engine.may_end.clear()
     _begin(panel, engine)
     assert panel.run() is None
     assert said == ["Something is running already. Wait for it, or cancel it."]
@@ -95,6 +96,7 @@ def test_two_runs_at_once(
     upscale_active_layer(viewer)
     until(lambda: len(viewer.layers) == 2)
     assert panel.progress.work is not None
+    engine.may_end.set()
     finished(panel)
     expected = sr.upscale(noise.data, "lanczos", scale=2, axes="zyx")
     names = sorted(layer.name for layer in viewer.layers)
