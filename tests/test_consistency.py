@@ -39,13 +39,14 @@ def test_pixel_is_a_plain_shift_where_nothing_clips(
     np.testing.assert_array_equal(conserve(prediction, source, "pixel", 0, 65535), free)
 
 
-@given(SHAPES, st.integers(2, 4), st.integers(0, 1000))
+@given(SHAPES, st.integers(2, 4), st.integers(0, 1000), st.sampled_from([60, 255]))
 def test_pixel_finds_the_nearest_values_inside_the_range(
-    shape: tuple[int, int], scale: int, seed: int
+    shape: tuple[int, int], scale: int, seed: int, brightest: float
 ) -> None:
     """A dark pixel beside a bright spot keeps its light although nothing can be negative."""
-    source = _random(shape, seed, 0, 60)
-    prediction = _random((shape[0] * scale, shape[1] * scale), seed + 1, -200, 300)
+    source = _random(shape, seed, 0, brightest)
+    wild = _random((shape[0] * scale, shape[1] * scale), seed + 1, -200, 300)
+    prediction = wild if brightest == 60 else 10 * wild
     result = conserve(prediction, source, "pixel", 0, 255)
     assert result.min() >= 0
     assert result.max() <= 255

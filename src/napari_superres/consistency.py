@@ -159,15 +159,27 @@ def _project(blocks: np.ndarray, means: np.ndarray, low: float, high: float) -> 
     """Return the values nearest to `blocks` in [low, high] whose means are `means`.
 
     The solution is ``clip(blocks + shift, low, high)`` with one shift a block (the condition of
-    Karush, Kuhn and Tucker for a quadratic distance); the mean grows with the shift, so bisection
-    finds it.
+    Karush, Kuhn and Tucker for a quadratic distance). The mean grows with the shift, piece by piece
+    in proportion, so Newton's steps find it, with bisection where they leave the bracket. A block
+    is left alone once it is found: what others need must not change its last bits.
     """
     target = np.clip(means, low, high)
     least = low - blocks.max(axis=(-2, -1))
     most = high - blocks.min(axis=(-2, -1))
+    shift = np.clip(target - blocks.mean(axis=(-2, -1)), least, most)
+    near = 1e-12 * (np.abs(target) + np.ptp(blocks, axis=(-2, -1)))
+    left = np.arange(len(blocks))
     for _ in range(60):
-        middle = (least + most) / 2
-        mean = np.clip(blocks + middle[:, None, None], low, high).mean(axis=(-2, -1))
-        least = np.where(mean < target, middle, least)
-        most = np.where(mean < target, most, middle)
-    return np.clip(blocks + most[:, None, None], low, high)
+        moved = blocks[left] + shift[left, None, None]
+        missing = target[left] - np.clip(moved, low, high).mean(axis=(-2, -1))
+        free = ((moved > low) & (moved < high)).mean(axis=(-2, -1))
+        wrong = np.abs(missing) > near[left]
+        left, missing, free = left[wrong], missing[wrong], free[wrong]
+        if not left.size:
+            break
+        least[left] = np.where(missing > 0, shift[left], least[left])
+        most[left] = np.where(missing < 0, shift[left], most[left])
+        step = shift[left] + missing / np.where(free > 0, free, np.inf)
+        inside = (free > 0) & (step > least[left]) & (step < most[left])
+        shift[left] = np.where(inside, step, (least[left] + most[left]) / 2)
+    return np.clip(blocks + shift[:, None, None], low, high)
