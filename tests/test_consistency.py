@@ -63,6 +63,15 @@ def test_pixel_finds_the_nearest_values_inside_the_range(
             assert (shift[values <= 1e-3] >= level - 2e-3).all()
 
 
+def test_pixel_finds_a_solution_wherever_the_prediction_lies() -> None:
+    """Newton's steps alone go round in circles where both ends of the range are in the way."""
+    source = _random((96, 96), 0, 0, 255)
+    source[:8], source[8:16] = 0, 255
+    prediction = _random((4 * 96, 4 * 96), 1, -800, 1000)
+    result = conserve(prediction, source, "pixel", 0, 255)
+    np.testing.assert_allclose(block_mean(result, 4), source, atol=1e-3)
+
+
 def test_local_restores_light_above_a_pixel_and_leaves_noise_out() -> None:
     """A model that dims a region gets its light back; camera noise is not put back."""
     y, x = np.mgrid[:64, :64]
