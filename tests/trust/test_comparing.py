@@ -167,14 +167,18 @@ def test_a_model_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 def test_degrading_makes_the_source_that_a_coarser_camera_sees(tmp_path: Path) -> None:
     """The user's own sharp image is the truth, and its block means are the source."""
     sharp = np.random.default_rng(0).normal(1000, 50, (130, 129)).astype(np.float32)
-    (picture,) = sr.compare(
+    made = sr.compare(
         sharp, ["nearest"], report=tmp_path, scale=4, degrade=True, device="cpu", limit=0.0
-    ).pictures
+    )
+    (picture,) = made.pictures
     assert picture.truth is not None
     np.testing.assert_array_equal(picture.truth, sharp[:128, :128])
     np.testing.assert_allclose(
         picture.source, sharp[:128, :128].reshape(32, 4, 32, 4).mean((1, 3)), rtol=1e-5
     )
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "models look better than on its images" in page
+    assert "take longer for each million" in page
 
 
 @pytest.mark.parametrize(
@@ -206,9 +210,9 @@ def test_an_interval_is_given_only_for_enough_pictures() -> None:
     assert interval([2.0] * 5, 0) == (2.0, 2.0)
 
 
-def _picture(name: str) -> Picture:
+def _picture(name: str, kind: str = "clean image") -> Picture:
     pixels = np.ones((32, 32), np.float32)
-    return Picture(name, "clean image", "yx 32 x 32", "yx", pixels, None, (0, 1), 1.0, None, "")
+    return Picture(name, kind, "yx 32 x 32", "yx", pixels, None, (0, 1), 1.0, None, "")
 
 
 def _found(psnr: dict[str, list[float]]) -> tuple[Row, ...]:
@@ -221,9 +225,11 @@ def _found(psnr: dict[str, list[float]]) -> tuple[Row, ...]:
     return rows_of([_picture(f"p{i}") for i in range(count)], cells, "lanczos", 0)
 
 
-def _grade(psnr: dict[str, list[float]], **more: float) -> tuple[str, str]:
+def _grade(
+    psnr: dict[str, list[float]], kind: str = "clean image", **more: float
+) -> tuple[str, str]:
     count = len(psnr["lanczos"])
-    pictures = [_picture(f"p{i}") for i in range(count)]
+    pictures = [_picture(f"p{i}", kind) for i in range(count)]
     cells = [
         Cell(f"p{i}", model, "cpu", "done", values={"psnr": values[i], **more})
         for i in range(count)
@@ -257,6 +263,15 @@ def test_verdicts_say_what_the_numbers_allow() -> None:
     grade, words = _grade({"lanczos": base, "mine": up}, flux_error=7.0)
     assert grade == "careful"
     assert "Light was moved (7 %)" in words
+
+
+def test_a_verdict_on_a_noisy_image_says_that_its_truth_may_be_noisy_too() -> None:
+    """A model that removes noise is farther from a truth that holds it, and may be right."""
+    values = {"lanczos": [20.0] * 5, "mine": [19.0] * 5}
+    grade, words = _grade(values, "noisy image")
+    assert grade == "worse"
+    assert "rated too low" in words
+    assert "rated too low" not in _grade(values)[1]
 
 
 def test_the_command_line_prints_what_python_returns(

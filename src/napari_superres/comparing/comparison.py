@@ -54,6 +54,8 @@ class Comparison:
         Bytes of the device that models should fit into.
     folder : Path or None
         Where the report is.
+    degraded : bool
+        Whether the sources are the truths, averaged.
     """
 
     pictures: tuple[Picture, ...]
@@ -65,6 +67,7 @@ class Comparison:
     verdicts: tuple[Verdict, ...]
     edge_memory: float | None
     folder: Path | None = None
+    degraded: bool = False
 
     @property
     def failed(self) -> tuple[Cell, ...]:
@@ -104,6 +107,7 @@ class Comparison:
             "version": __version__,
             "scale": self.scale,
             "baseline": self.baseline,
+            "degraded": self.degraded,
             "edge_memory": self.edge_memory,
             "pictures": pictures,
             "cells": cells,
@@ -234,7 +238,9 @@ def compare(
         cells = tuple(Runs(folder.absolute() / CELLS, limit, progress).cells(jobs))
         rows = rows_of(pictures, cells, base, seed)
         found = verdicts_of(pictures, cells, rows, base)
-        made = Comparison(pictures, names, base, scale, cells, rows, found, edge_memory, folder)
+        made = Comparison(
+            pictures, names, base, scale, cells, rows, found, edge_memory, folder, degrade
+        )
         write_tables(made, folder)
         (folder / PAGE).write_text(page(made), "utf-8")
     except FileExistsError as error:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _LARGE = 1000
 """From here on no digits are shown after the point."""
 
+_WHY = "why not run"
+
+_SMALL = 128
+"""Edge in source pixels below which borders and fixed costs are much of a model's time."""
+
 _GRADES = {
     "better": "Better",
     "similar": "Not to be told apart",
@@ -88,6 +93,11 @@ def _head(made: Comparison) -> Iterator[str]:
         if with_truth
         else "No truth was given, so faults can be seen and merit cannot."
     )
+    if made.degraded:
+        truth += (
+            " The inputs are the truths, averaged, without the blur and noise of a coarser "
+            "microscope: models look better than on its images."
+        )
     yield (
         f'<p class="soft">{truth} Differences are to <b>{escape(made.baseline)}</b>, on the same '
         "pictures. Every number names its row in rows.csv when you point at it.</p>"
@@ -211,7 +221,7 @@ def _table(made: Comparison, group: str) -> Iterator[str]:
     feasible = group == "feasibility"
     extra = ["fits the edge device"] if feasible and made.edge_memory else []
     extra += ["licence", "commercial use", "network"] if feasible else []
-    extra += ["why not run"] if feasible and made.failed else []
+    extra += [_WHY] if feasible and made.failed else []
     heads = [f'<th title="{escape(FIGURES[f].words)}">{_heading(f)}</th>' for f in shown]
     heads += [f'<th class="words">{title}</th>' for title in extra]
     yield _words(made, group)
@@ -226,7 +236,10 @@ def _table(made: Comparison, group: str) -> Iterator[str]:
             cells.append(f"<td{mark}>{'–' if row is None else _value(row) + _interval(row)}</td>")
         if feasible:
             words = _feasible_words(made, model, device)
-            cells += [f'<td class="words">{escape(text)}</td>' for text in words]
+            cells += [
+                f'<td class="words{" why" * (title == _WHY)}">{escape(text)}</td>'
+                for title, text in zip(extra, words, strict=True)
+            ]
         where = "" if len({d for _, d in entries}) == 1 else f" on {escape(device)}"
         yield f"<tr><th>{escape(model)}{where}</th>{''.join(cells)}</tr>"
     yield "</tbody></table></div>"
@@ -259,6 +272,12 @@ def _words(made: Comparison, group: str) -> str:
             "against a truth only where there is one.</p>"
         )
     edge = f" The edge device has {human_bytes(made.edge_memory)}." if made.edge_memory else ""
+    small = any(min(picture.source.shape[:2]) < _SMALL for picture in made.pictures)
+    edge += (
+        f" Pictures below {_SMALL} source pixels take longer for each million than large ones."
+        if small
+        else ""
+    )
     return (
         '<p class="soft">Each model ran in a process of its own; memory is that of the whole '
         f"process, time the median of repeats after a warm-up.{few}{edge} "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.arrays import as_image
-from napari_superres.comparing.records import Picture
+from napari_superres.comparing.records import NOISY, Picture
 from napari_superres.errors import InputError, SettingError
 from napari_superres.pixels import resample_area, to_dtype
 from napari_superres.selection import select
@@ -230,7 +230,7 @@ def _kind(one: Image, facts: Survey, index: int) -> str:
         return "colour picture"
     noise = facts.noise[index]
     noisy = noise.std > _NOISY * noise.contrast
-    return "noisy image" if noisy else "clean image"
+    return NOISY if noisy else "clean image"
 
 
 def _limits(one: Image, facts: Survey, index: int) -> tuple[float, float]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 State = Literal["done", "failed"]
 Basis = Literal["measured", "estimate", "fact"]
 
+NOISY = "noisy image"
+"""Kind of an image whose noise is seen at a glance."""
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_superres.comparing.records import FIGURES, Cell, Picture, Row
+from napari_superres.comparing.records import FIGURES, NOISY, Cell, Picture, Row
 from napari_superres.comparing.statistics import FEWEST
 from napari_superres.trust.measures import INVENTED, MOVED_LIGHT, MOVED_PIXELS
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 NOTICED = 0.5
 """Decibels below which nobody sees a difference between two results."""
+
+
+_NOISY_TRUTH = (
+    "If the truth holds noise of its own, as a noisy image that was made coarse does, a model that "
+    "removes noise is rated too low."
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ def _verdict(model: str, device: str, kind: str, rows: Sequence[Row], baseline: 
         words = f"No truth to compare with, or no {baseline}: only faults can be seen, no merit."
     else:
         grade, words = _by_truth(against, baseline)
+        if kind == NOISY:
+            words = f"{words} {_NOISY_TRUTH}"
         used.append(against)
     if faults:
         grade = "worse" if grade == "worse" else "careful"
