@@ -145,6 +145,7 @@ def test_facts_beside_the_files_say_what_a_user_must_know(kind: str, tmp_path: P
     spec = sr.MODELS["microscopy-x4"]
     assert (facts["scale"], facts["samples"], facts["context"]) == (4, 1, spec.radius)
     assert facts["licence"] == spec.licence
+    assert "'pixel' where no noise is removed" in facts["left_out"]
     assert facts["weights"] == {spec.weights[0].name: spec.weights[0].sha256}
     assert f"{spec.radius} pixels of context" in facts["borders"]
     for path in made.paths[:-1]:

@@ -47,7 +47,7 @@ _HALO = (
 )
 _MULTIPLE = " Sides are multiples of {0}: continue the image by reflection below and to the right."
 _LEFT_OUT = (
-    "Intensity limits, conserving light (consistency='{0}' by default), finding the noise, tiling: "
+    "Intensity limits, conserving light (consistency={0} by default), finding the noise, tiling: "
     "all that is not the network."
 )
 
@@ -237,7 +237,7 @@ def _facts(spec: ModelSpec, format: str, context: int, denoise: float | None) ->
         "output": f"out: {shape}, float32, {spec.scale} times finer along y and x",
         "borders": borders,
         "values": _LIMITS if spec.needs_limits else _ANY_UNIT,
-        "left_out": _LEFT_OUT.format(spec.consistency),
+        "left_out": _LEFT_OUT.format(_usual_light(spec)),
         "denoise": denoise,
         "trained_on": spec.domain,
         "proven": spec.proven,
@@ -247,6 +247,11 @@ def _facts(spec: ModelSpec, format: str, context: int, denoise: float | None) ->
         "homepage": spec.homepage,
         "weights": {file.name: file.sha256 for file in spec.weights},
     }
+
+
+def _usual_light(spec: ModelSpec) -> str:
+    usual = f"'{spec.consistency}'"
+    return f"{usual}, or 'pixel' where no noise is removed," if spec.noise_input else usual
 
 
 def _not_writable(path: Path, error: OSError) -> OutputError:
