@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_superres._version import __version__
@@ -88,7 +89,8 @@ def _sentences(record: Mapping[str, Any]) -> str:
     plan = record["plan"]
     text = [
         f"Images were upscaled {plan['scale']}-fold along x and y, plane by plane, with the model "
-        f"'{record['model']}' (trained on {record['trained_on']}; licence {record['licence']}) in "
+        f"'{Path(record['model']).name}' (trained on {record['trained_on'].rstrip('.')}; licence "
+        f"{record['licence']}) in "
         f"{record['program']} {record['version']} ({record['engine']}, {plan['precision']})."
     ]
     weights = [sha for sha in record["weights"].values() if sha]

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+import napari_superres as sr
+from napari_superres.arrays import as_image
 from napari_superres.errors import (
     LicenceError,
     MissingDependencyError,
@@ -25,6 +27,7 @@ from napari_superres.models import cache as cache_module
 from napari_superres.models import custom, library, weights
 from napari_superres.models.catalog import MODELS, ModelSpec, WeightFile
 from napari_superres.models.engine import Address, Halo, Setting, load_engine
+from napari_superres.provenance import methods_text
 from tests.models.conftest import COMPACT, RRDB, RRDB_X2, image, random_tensors
 
 if TYPE_CHECKING:
@@ -117,6 +120,16 @@ def test_file_of_our_own_training_is_a_model(tmp_path: Path, name: str) -> None:
             for each in (spec, embedded)
         )
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_methods_paragraph_names_a_file_without_its_folder(tmp_path: Path) -> None:
+    """It goes into a paper: where the file lies is nobody's business."""
+    path = tmp_path / "tuned.safetensors"
+    shutil.copyfile(weights.EMBEDDED / MODELS["linear-x2"].weights[0].name, path)
+    finer = sr.upscale(as_image(np.ones((32, 32), np.float32)), str(path))
+    said = methods_text(finer.history)
+    assert "the model 'tuned.safetensors' (trained on" in said
+    assert str(tmp_path) not in said
 
 
 def test_missing_file_is_named() -> None:
