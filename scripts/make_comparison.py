@@ -26,8 +26,15 @@ PAGE = TOP / "docs" / "explanation" / "compare.md"
 README = TOP / "README.md"
 REPORTS = TOP / "build" / "comparison"
 
-OWN = ("nearest", "bicubic", "lanczos", "linear-x4", "microscopy-x4")
-ON_REAL = ("lanczos", "linear-x4", "microscopy-x4", "realesr-general-x4v3", "realesrgan-x4plus")
+OWN = ("nearest", "bicubic", "lanczos", "linear-x4", "microscopy-fast-x4", "microscopy-x4")
+ON_REAL = (
+    "lanczos",
+    "linear-x4",
+    "microscopy-fast-x4",
+    "microscopy-x4",
+    "realesr-general-x4v3",
+    "realesrgan-x4plus",
+)
 REAL = (
     "nuclei_dsb2018.tif",
     "pyramid.ome.tif",
