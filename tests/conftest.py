@@ -79,6 +79,14 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give fixtures of a whole module an empty cache too: they come before those of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path_factory.mktemp("no-cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test an empty cache of weights, so that it neither sees nor changes the user's."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save_file
 
+from napari_superres.models.catalog import MODELS
 from tests.models.conftest import TINY, random_tensors
 
 PACKAGE = Path(__file__).parents[1] / "src" / "napari_superres"
@@ -160,4 +161,5 @@ def test_networks_in_ncnn_do_not_wait_for_torch(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == ["4", "False"]
+    embedded = [name for name, spec in MODELS.items() if spec.bundled]
+    assert result.stdout.split() == [str(len(embedded)), "False"]
