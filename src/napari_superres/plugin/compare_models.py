@@ -230,12 +230,7 @@ class ComparisonDialog(QDialog):
             self.progress.tell(say(error))
             return None
         work = Work(partial(compare_steps, wish))
-        self.progress.watch(work)
-        # Bound methods: Qt forgets them when the dialog is gone before the work is.
-        work.succeeded.connect(self._succeeded)
-        work.ended.connect(self._update)
-        self.destroyed.connect(work.cancel)
-        work.start()
+        self.progress.start(work, self._succeeded, self._update)
         self._update()
         return work
 

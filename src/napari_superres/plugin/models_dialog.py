@@ -128,11 +128,7 @@ class ModelsDialog(QDialog):
         if spec is None or isinstance(spec, SuperresError) or self.progress.work is not None:
             return None
         work = Work(partial(steps.fetch, spec))
-        self.progress.watch(work)
-        work.succeeded.connect(self._downloaded)
-        work.ended.connect(self.fill)
-        self.destroyed.connect(work.cancel)
-        work.start()
+        self.progress.start(work, self._downloaded, self.fill)
         self._selected()
         return work
 

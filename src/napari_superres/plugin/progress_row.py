@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
@@ -11,6 +11,8 @@ from napari_superres.plugin.notify import say
 from napari_superres.plugin.rows import note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_superres.plugin.work import Work
 
 LOOK = 150
@@ -62,6 +64,25 @@ class ProgressRow(QWidget):
         work.ended.connect(self._ended)
         self._look()
         self._timer.start()
+
+    def start(
+        self, work: Work, succeeded: Callable[[Any], None], ended: Callable[[], None]
+    ) -> None:
+        """Start a piece of work and show it until it ends; it is cancelled when this row is gone.
+
+        Parameters
+        ----------
+        work : Work
+            Not started yet.
+        succeeded, ended : callable
+            Bound methods, which Qt forgets when their object is gone before the work is. The first
+            takes what the work returned; the second is called whatever became of it.
+        """
+        self.watch(work)
+        work.succeeded.connect(succeeded)
+        work.ended.connect(ended)
+        self.destroyed.connect(work.cancel)
+        work.start()
 
     def tell(self, text: str) -> None:
         """Show a sentence in place of the progress."""

@@ -120,12 +120,7 @@ class TrustRow(QWidget):
         begin: Steps = partial(steps, look)
         work = Work(begin)
         self._show = show
-        self.progress.watch(work)
-        # Bound methods: Qt forgets them when the row is gone before the work is.
-        work.succeeded.connect(self._succeeded)
-        work.ended.connect(self._update)
-        self.destroyed.connect(work.cancel)
-        work.start()
+        self.progress.start(work, self._succeeded, self._update)
         self._update()
         return work
 
