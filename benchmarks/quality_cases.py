@@ -186,7 +186,7 @@ def _middle(image: Any, channel: int, edge: int) -> np.ndarray:
 def _told(pair: Pair) -> Survey:
     """Return what a survey would find if it knew the truth about the noise."""
     low, high = np.percentile(pair.source, (0.1, 99.9))
-    noise = Noise(pair.noise, float(pair.source.std()), 0.0)
+    noise = Noise(pair.noise, float(pair.source.std()), 0.0, float("inf"))
     return Survey(((float(low), float(high)),), (noise,), 0, 0)
 
 

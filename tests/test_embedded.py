@@ -88,5 +88,14 @@ def test_the_spread_scales_with_gain_and_ignores_offset(model: str) -> None:
     np.testing.assert_allclose(other, 2 * spread, rtol=1e-3, atol=1e-3 * spread.mean())
 
 
+@pytest.mark.parametrize("model", [m for m in MODELS if sr.MODELS[m].bound])
+def test_the_spread_of_a_part_counts_what_is_left(model: str) -> None:
+    """Noise that stays in the image must not be called certain."""
+    kept, half, removed = (
+        sr.upscale(_cells(), model, uncertainty=True, denoise=part)[1] for part in (0.0, 0.5, 1.0)
+    )
+    np.testing.assert_allclose(half**2, (kept**2 + removed**2) / 2, rtol=1e-3)
+
+
 def _strength(model: str) -> float | None:
     return None if sr.MODELS[model].denoise is None else 1.0

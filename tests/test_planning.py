@@ -47,7 +47,7 @@ def test_every_keyword_of_upscale_but_the_selections_is_a_decision_of_the_plan()
 
 def test_limits_come_from_the_survey_unless_given() -> None:
     """One pair a channel, never one a tile: a normalisation that differs is a seam."""
-    facts = Survey(((1.0, 2.0), (3.0, 4.0)), (Noise(1, 10, 0), Noise(2, 10, 1)), 1, 1)
+    facts = Survey(((1.0, 2.0), (3.0, 4.0)), (Noise(1, 10, 0, 100), Noise(2, 10, 1, 100)), 1, 1)
     assert make_plan(_image(), "realesrgan-x4plus", facts).limits == facts.limits
     given = make_plan(_image(), "realesrgan-x4plus", facts, limits=[(0, 9), (1, 8)])
     assert given.limits == ((0, 9), (1, 8))
@@ -123,7 +123,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
 
 def test_auto_denoising_takes_the_noise_of_each_channel_from_the_survey() -> None:
     """A noisy channel is restored, a clean one beside it left faithful; tiles agree."""
-    facts = Survey(((0, 1),) * 2, (Noise(5.0, 50.0, 0.0), Noise(5.0, 50.0, 1.0)), 1, 1)
+    facts = Survey(((0, 1),) * 2, (Noise(5.0, 50.0, 0.0, 100), Noise(5.0, 50.0, 1.0, 100)), 1, 1)
     auto = make_plan(_image(), "microscopy-x2", facts)
     assert auto.denoise == (1.0, 0.0)
     assert auto.noise == (5.0, 0.0)

@@ -111,12 +111,26 @@ class TileWork(NamedTuple):
         """Return half the width of the model's own 90 % interval, as `results` with `k` of 1."""
         values, samples = self._filled()
         mapped, _, span = self._mapped(values[:, :3])
-        error = np.abs(self._predict(mapped, 0, wants_error=True))
+        error = self._error(mapped)
         error = resample_area(error, self.plan.spec.scale, self.plan.scale)
         error = without(error, self.tiles[0].margin, self.plan.scale)
         error *= np.float32(span * self.plan.spec.bound)
         # Alpha is interpolated and has no error of its own.
         return np.concatenate([error, np.zeros_like(error[:, : samples - 3])], axis=1)[:, None]
+
+    def _error(self, mapped: np.ndarray) -> np.ndarray:
+        """Return the model's error scale, positive.
+
+        It was fitted where none or all of the noise is removed. Where a part is, what is left may
+        be noise or the specimen's own grain: the squares of both are weighed by that part.
+        """
+        strength, removed = self.plan.denoise[self.channel], self.plan.noise[self.channel]
+        if not self.plan.spec.noise_input or not strength or strength == 1:
+            return np.abs(self._predict(mapped, 0, removed, wants_error=True))
+        kept, whole = (
+            self._predict(mapped, 0, noise, wants_error=True) for noise in (0, removed / strength)
+        )
+        return np.asarray(np.sqrt((1 - strength) * kept**2 + strength * whole**2), np.float32)
 
     def _filled(self) -> tuple[np.ndarray, int]:
         return fill_gaps(self.values, max(self.plan.context, 1)), self.values.shape[1]
@@ -127,7 +141,7 @@ class TileWork(NamedTuple):
         values, samples = self._filled()
         colour = values[:, :3]
         mapped, low, span = self._mapped(colour)
-        prediction = self._predict(mapped, sample)
+        prediction = self._predict(mapped, sample, plan.noise[self.channel])
         prediction = resample_area(prediction, plan.spec.scale, plan.scale)
         if plan.limits is not None:
             prediction = prediction * np.float32(span)
@@ -152,7 +166,9 @@ class TileWork(NamedTuple):
         mapped = (np.clip(values, low, high) - np.float32(low)) / np.float32(span or 1.0)
         return mapped, low, span
 
-    def _predict(self, mapped: np.ndarray, sample: int, *, wants_error: bool = False) -> np.ndarray:
+    def _predict(
+        self, mapped: np.ndarray, sample: int, noise: float, *, wants_error: bool = False
+    ) -> np.ndarray:
         """Run the engine on tiles of 1 or 3 samples, whatever number the network takes."""
         plan, spec = self.plan, self.plan.spec
         setting = replace(plan.setting(self.channel), uncertainty=wants_error)
@@ -168,7 +184,7 @@ class TileWork(NamedTuple):
 
         def run(tiles: np.ndarray) -> np.ndarray:
             if spec.noise_input:
-                level = np.full_like(tiles[:, :1], plan.noise[self.channel])
+                level = np.full_like(tiles[:, :1], noise)
                 tiles = np.concatenate([tiles, level], axis=1)
             out = view.undo(engine(view.apply(tiles), halo, at))
             return out[:, spec.samples :] if wants_error else out

@@ -3,10 +3,12 @@
 Noise of a camera is white: the highest frequencies of an image that holds it all have the same
 power. An image that was sampled without a camera's noise, such as a binned one, goes on falling
 there. The first is to be restored, the second to be reconstructed faithfully; nothing but the
-pixels is known.
+pixels is known. White grain can be the specimen's too, or belong to a recording that was binned
+since. What gives a camera away in low light is shot noise, which grows with brightness: where the
+noise does not, only so much of it is removed that neither case ends below an interpolation.
 
-Both questions are put to differences between neighbouring pixels, of high order along y and x: they
-are blind to smooth structure, and see mostly the corners of the spectrum, which a microscope's PSF
+The pixels are asked by differences between neighbours, of high order along y and x: those are
+blind to smooth structure, and see mostly the corners of the spectrum, which a microscope's PSF
 leaves to the noise. They use every pixel alike, where a spectrum has to taper an image.
 
 Everything here is unchanged by an offset and scales with gain.
@@ -42,6 +44,10 @@ _SMALLEST = 16
 _FLAT, _FALLING = 0.01, 0.03
 # Noise below this share of the contrast is not worth removing.
 _NEGLIGIBLE = 0.01
+# Noise whose variance grows by less than this factor from dark to bright may not be a camera's in
+# low light. That share of it can be removed without harm, whether it is or not.
+_STEADY, _CAUTIOUS = 2.0, 0.25
+_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -57,23 +63,35 @@ class Noise:
     drop : float
         By how many powers of ten, at least, the power falls between the high and the highest
         frequencies; about 0 where noise makes the spectrum flat.
+    growth : float
+        By what factor, at most, the variance of the noise grows from the darkest to the brightest
+        part; about 1 where it is the same everywhere, infinite where too little is seen.
     """
 
     std: float
     contrast: float
     drop: float
+    growth: float
 
     @property
     def denoise(self) -> float:
         """Return how much of the noise to remove, from 0 (faithful) to 1 (all of it)."""
         if self.std <= _NEGLIGIBLE * self.contrast:
             return 0.0
-        return float(np.clip((_FALLING - self.drop) / (_FALLING - _FLAT), 0, 1))
+        white = float(np.clip((_FALLING - self.drop) / (_FALLING - _FLAT), 0, 1))
+        return white * (_CAUTIOUS if self._steady else 1.0)
+
+    @property
+    def _steady(self) -> bool:
+        return self.growth < _STEADY
 
     def __str__(self) -> str:
         """Say what was found and chosen."""
         share = 100 * self.std / self.contrast if self.contrast else 0.0
-        return f"noise {self.std:.4g}, {share:.0f} % of the contrast; removing {self.denoise:.0%}"
+        said = f"noise {self.std:.4g}, {share:.0f} % of the contrast; removing {self.denoise:.0%}"
+        if self.denoise and self._steady:
+            said += " (it does not grow with brightness, so it may be the specimen's own grain)"
+        return said
 
 
 def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
@@ -92,17 +110,21 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
     """
     usable = list(_usable(windows))
     if not usable:
-        return Noise(0.0, 0.0, 0.0)
+        return Noise(0.0, 0.0, 0.0, 1.0)
     means, variances = _all_blocks(usable)
     _, higher = _all_blocks(usable, _HIGHER_ORDER)
     spread = np.mean([pixels.var() for pixels in usable])
     contrast = float(np.sqrt(spread + np.var([pixels.mean() for pixels in usable])))
     ends = _noise_at_ends(means, variances)
     if not any(ends):
-        return Noise(0.0, contrast, 0.0)
+        return Noise(0.0, contrast, 0.0, 1.0)
     expected = _expected(means, *ends)
-    drop = _drop(variances, higher, expected)
-    return Noise(float(np.sqrt(expected.mean())), contrast, drop)
+    return Noise(
+        std=float(np.sqrt(expected.mean())),
+        contrast=contrast,
+        drop=_drop(variances, higher, expected),
+        growth=_most_growth(means, variances),
+    )
 
 
 def photon_transfer(windows: Iterable[np.ndarray]) -> tuple[float, float]:
@@ -197,6 +219,27 @@ def _expected(means: np.ndarray, dark: float, bright: float) -> np.ndarray:
     low, span = means.min(), float(np.ptp(means))
     line = dark + (bright - dark) * (means - low) / span if span else np.full(means.shape, dark)
     return np.maximum(line, max(1e-3 * float(line.max()), np.finfo(float).tiny))
+
+
+def _most_growth(means: np.ndarray, variances: np.ndarray) -> float:
+    """Return the growth of the noise's variance from dark to bright, plus one standard error.
+
+    The error is the jackknife's: few blocks, or few bright ones, cannot show that noise is steady.
+    """
+    if means.size < 2 * _GROUPS:
+        return float("inf")
+    group = np.arange(means.size) % _GROUPS
+    left_out = [_log_growth(means[group != one], variances[group != one]) for one in range(_GROUPS)]
+    error = np.sqrt(_GROUPS - 1) * np.std(left_out)
+    return float(np.exp(_log_growth(means, variances) + error))
+
+
+def _log_growth(means: np.ndarray, variances: np.ndarray) -> float:
+    ends = np.array(_noise_at_ends(means, variances))
+    if not ends.any():
+        return 0.0
+    dark, bright = np.log(np.maximum(ends, 1e-3 * ends.max()))
+    return float(bright - dark)
 
 
 def _noise_at_ends(means: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
