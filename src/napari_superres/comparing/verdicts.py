@@ -69,7 +69,7 @@ def verdicts_of(
             ]
             if not any(cell.state == "done" for cell in own):
                 reason = own[0].reason.partition(". ")[0].rstrip(".")
-                found.append(Verdict(model, device, kind, "not run", f"Not run: {reason}.", ()))
+                found.append(Verdict(model, device, kind, "not run", f"{reason}.", ()))
                 continue
             found.append(_verdict(model, device, kind, rows, baseline))
     return tuple(found)

@@ -10,14 +10,18 @@ from torch.nn import functional
 # Weights of the two extra terms, as large as they can be without costing PSNR in short trials.
 FOURIER_WEIGHT = 0.1
 FLUX_WEIGHT = 0.1
+# Share of the interpolation's squared error below which a patch is as good as perfect.
+_GOOD = 0.01
+_SHARE_ADDED = 0.1
 
 
 def total(prediction: Any, truth: Any, plain: Any, scale: int) -> tuple[Any, dict[str, float]]:
     """Return the loss of a batch and its parts.
 
     Residuals are divided by how hard each patch is: the error that plain interpolation makes
-    there, plus half a percent of the patch's own standard deviation. So faint and easy patches
-    count as much as bright and hard ones, as they do in a mean of decibels.
+    there, plus half a percent of the patch's own standard deviation. The error is the logarithm
+    of each patch's mean square, as decibels are: faint and easy patches count as much as bright
+    and hard ones, and a patch that is nearly right is worth improving as much as one that is not.
 
     Parameters
     ----------
@@ -37,7 +41,8 @@ def total(prediction: Any, truth: Any, plain: Any, scale: int) -> tuple[Any, dic
         spread = truth.std(dim=(1, 2, 3), keepdim=True)
         hard = (truth - plain).pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
         unit = hard + 0.005 * spread + 1e-4
-    error = charbonnier((prediction - truth) / unit)
+    left = ((prediction - truth) / unit).pow(2).mean(dim=(1, 2, 3))
+    error = 0.5 * torch.log1p(left / _GOOD).mean()
     detail = 1 - ring_correlation(prediction, truth).mean()
     moved = sum(
         (functional.avg_pool2d(prediction - truth, edge) / unit).abs().mean()
@@ -46,14 +51,6 @@ def total(prediction: Any, truth: Any, plain: Any, scale: int) -> tuple[Any, dic
     loss = error + FOURIER_WEIGHT * detail + FLUX_WEIGHT * moved
     parts = {"error": error, "detail": detail, "flux": moved}
     return loss, {name: float(part.detach()) for name, part in parts.items()}
-
-
-def charbonnier(residual: Any, width: float = 1.0) -> Any:
-    """Return the mean of a loss that is quadratic below `width` and linear above.
-
-    The default leaves all but outliers quadratic, as the decibels of the benchmark are.
-    """
-    return (torch.sqrt(residual.pow(2) + width**2) - width).mean()
 
 
 def ring_correlation(one: Any, other: Any) -> Any:
@@ -94,15 +91,18 @@ def ring_correlation(one: Any, other: Any) -> Any:
     return together / torch.sqrt(power + 1e-12)
 
 
-def laplace(residual: Any, scale: Any, floor: float = 1e-3) -> Any:
+def laplace(residual: Any, scale: Any) -> Any:
     """Return the negative log-likelihood of residuals under a Laplace law of given scale.
+
+    A tenth of a patch's mean error is added to the scale. The predicted scale is the magnitude of
+    a signed map: near that map's zeros a few pixels would cost so much that all others were made
+    several times too wide.
 
     Parameters
     ----------
-    residual, scale : torch.Tensor, of one shape
+    residual, scale : torch.Tensor, shape (n, 1, y, x)
         Error, and expected absolute error, in units of the patch's standard deviation.
-    floor : float
-        Smallest scale, in the same units; keeps the logarithm finite.
     """
-    wide = scale + floor
-    return (torch.log(wide) + residual.abs() / wide).mean()
+    size = residual.abs()
+    wide = scale + _SHARE_ADDED * size.mean(dim=(1, 2, 3), keepdim=True) + 1e-4
+    return (torch.log(wide) + size / wide).mean()
