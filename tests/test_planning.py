@@ -129,6 +129,10 @@ def test_auto_denoising_takes_the_noise_of_each_channel_from_the_survey() -> Non
     assert auto.noise == (5.0, 0.0)
     half = make_plan(_image(), "microscopy-x2", facts, denoise=0.5)
     assert half.noise == (2.5, 2.5)
+    assert "the rest may be the specimen's own grain" in str(half)
+    assert "the rest" not in str(auto)
+    grainy = Survey(((0, 1),) * 2, (Noise(5.0, 50.0, 0.0, 1.1),) * 2, 1, 1)
+    assert make_plan(_image(), "microscopy-x2", grainy).noise == (1.25, 1.25)
     assert "removes noise of standard deviation 5, 0" in str(auto)
     assert make_plan(_image(), "microscopy-x2", denoise=0).noise == (0, 0)
     with pytest.raises(SettingError, match="denoise='auto' needs to know the noise"):

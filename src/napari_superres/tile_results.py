@@ -122,7 +122,8 @@ class TileWork(NamedTuple):
         """Return the model's error scale, positive.
 
         It was fitted where none or all of the noise is removed. Where a part is, what is left may
-        be noise or the specimen's own grain: the squares of both are weighed by that part.
+        be noise or the specimen's own grain: the squares of both are weighed by that part, and the
+        network runs twice.
         """
         strength, removed = self.plan.denoise[self.channel], self.plan.noise[self.channel]
         if not self.plan.spec.noise_input or not strength or strength == 1:

@@ -104,7 +104,7 @@ def test_laplace_likelihood_is_best_at_the_mean_absolute_error() -> None:
     residual = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
     expected = float(residual.abs().mean())
     values = {
-        s: float(losses.laplace(residual, torch.tensor(s))) for s in np.linspace(0.4, 1.4, 21)
+        s: float(losses.laplace(residual, torch.tensor(s))) for s in np.linspace(0.4, 1.4, 101)
     }
     assert min(values, key=values.get) == pytest.approx(0.9 * expected, abs=0.03)
 

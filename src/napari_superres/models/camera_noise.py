@@ -5,7 +5,8 @@ power. An image that was sampled without a camera's noise, such as a binned one,
 there. The first is to be restored, the second to be reconstructed faithfully; nothing but the
 pixels is known. White grain can be the specimen's too, or belong to a recording that was binned
 since. What gives a camera away in low light is shot noise, which grows with brightness: where the
-noise does not, only so much of it is removed that neither case ends below an interpolation.
+noise does not, only so much of it is removed that an image rarely ends below an interpolation,
+whichever the noise is.
 
 The pixels are asked by differences between neighbours, of high order along y and x: those are
 blind to smooth structure, and see mostly the corners of the spectrum, which a microscope's PSF
@@ -44,9 +45,12 @@ _SMALLEST = 16
 _FLAT, _FALLING = 0.01, 0.03
 # Noise below this share of the contrast is not worth removing.
 _NEGLIGIBLE = 0.01
-# Noise whose variance grows by less than this factor from dark to bright may not be a camera's in
-# low light. That share of it can be removed without harm, whether it is or not.
+# Noise whose variance grows by less than the first factor from dark to bright may not be a camera's
+# in low light. Removing the second share of it does little harm, whether it is or not.
 _STEADY, _CAUTIOUS = 2.0, 0.25
+# In an image whose brightness spans less than this many standard deviations of the noise, such as
+# an empty field, noise of a camera cannot be seen to grow either.
+_SPAN = 1.5
 _GROUPS = 10
 
 
@@ -65,7 +69,7 @@ class Noise:
         frequencies; about 0 where noise makes the spectrum flat.
     growth : float
         By what factor, at most, the variance of the noise grows from the darkest to the brightest
-        part; about 1 where it is the same everywhere, infinite where too little is seen.
+        block; about 1 where it is the same everywhere, infinite where too little is seen.
     """
 
     std: float
@@ -79,19 +83,7 @@ class Noise:
         if self.std <= _NEGLIGIBLE * self.contrast:
             return 0.0
         white = float(np.clip((_FALLING - self.drop) / (_FALLING - _FLAT), 0, 1))
-        return white * (_CAUTIOUS if self._steady else 1.0)
-
-    @property
-    def _steady(self) -> bool:
-        return self.growth < _STEADY
-
-    def __str__(self) -> str:
-        """Say what was found and chosen."""
-        share = 100 * self.std / self.contrast if self.contrast else 0.0
-        said = f"noise {self.std:.4g}, {share:.0f} % of the contrast; removing {self.denoise:.0%}"
-        if self.denoise and self._steady:
-            said += " (it does not grow with brightness, so it may be the specimen's own grain)"
-        return said
+        return white * (_CAUTIOUS if self.growth < _STEADY else 1.0)
 
 
 def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
@@ -123,7 +115,7 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
         std=float(np.sqrt(expected.mean())),
         contrast=contrast,
         drop=_drop(variances, higher, expected),
-        growth=_most_growth(means, variances),
+        growth=_most_growth(means, variances, expected),
     )
 
 
@@ -221,12 +213,13 @@ def _expected(means: np.ndarray, dark: float, bright: float) -> np.ndarray:
     return np.maximum(line, max(1e-3 * float(line.max()), np.finfo(float).tiny))
 
 
-def _most_growth(means: np.ndarray, variances: np.ndarray) -> float:
+def _most_growth(means: np.ndarray, variances: np.ndarray, expected: np.ndarray) -> float:
     """Return the growth of the noise's variance from dark to bright, plus one standard error.
 
     The error is the jackknife's: few blocks, or few bright ones, cannot show that noise is steady.
     """
-    if means.size < 2 * _GROUPS:
+    span = float(np.diff(np.quantile(means, [0.01, 0.99]))[0])
+    if means.size < 2 * _GROUPS or span < _SPAN * np.sqrt(expected.mean()):
         return float("inf")
     group = np.arange(means.size) % _GROUPS
     left_out = [_log_growth(means[group != one], variances[group != one]) for one in range(_GROUPS)]

@@ -99,8 +99,8 @@ class ModelSpec:
         Whether a plane with the standard deviation of the noise to be removed is appended to each
         tile.
     bound : float
-        What the predicted scale of the error is multiplied with to cover 90 % of the errors; 0 when
-        the model predicts none.
+        What the predicted scale of the error is multiplied with to cover at least 90 % of the
+        errors; 0 when the model predicts none.
     denoise : float, "auto" or None
         Default of ``denoise=``; None when the model has no such setting.
     consistency : str

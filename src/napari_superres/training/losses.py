@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-# Weights of the two extra terms, as large as they can be without costing PSNR in short trials.
+# Weights of the two extra terms, as large as they could be without costing PSNR in short trials
+# with the mean of squares in place of their logarithm.
 FOURIER_WEIGHT = 0.1
 FLUX_WEIGHT = 0.1
 # Share of the interpolation's squared error below which a patch is as good as perfect.
@@ -19,9 +20,10 @@ def total(prediction: Any, truth: Any, plain: Any, scale: int) -> tuple[Any, dic
     """Return the loss of a batch and its parts.
 
     Residuals are divided by how hard each patch is: the error that plain interpolation makes
-    there, plus half a percent of the patch's own standard deviation. The error is the logarithm
-    of each patch's mean square, as decibels are: faint and easy patches count as much as bright
-    and hard ones, and a patch that is nearly right is worth improving as much as one that is not.
+    there, plus half a percent of the patch's own standard deviation. The error is half the
+    logarithm of each patch's mean square, as decibels are, down to a hundredth of the
+    interpolation's: faint and easy patches count as much as bright and hard ones, and one that is
+    nearly right is worth improving as much as one that is not.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def laplace(residual: Any, scale: Any) -> Any:
     Parameters
     ----------
     residual, scale : torch.Tensor, shape (n, 1, y, x)
-        Error, and expected absolute error, in units of the patch's standard deviation.
+        Error, and predicted scale, in units of the patch's standard deviation.
     """
     size = residual.abs()
     wide = scale + _SHARE_ADDED * size.mean(dim=(1, 2, 3), keepdim=True) + 1e-4
