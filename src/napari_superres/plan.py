@@ -337,7 +337,7 @@ class Plan:
         noise = ", ".join(f"{std:.3g}" for std in self.noise)
         words = f"{strengths} (removes noise of standard deviation {noise}"
         if any(0 < (strength or 0) < 1 for strength in self.denoise):
-            words += "; the rest may be the specimen's own grain, and denoise=1 removes it too"
+            words += "; the rest may be the specimen's own grain, and 'denoise' of 1 removes it too"
         return f"{words})"
 
     def _limits_words(self) -> str:

@@ -127,7 +127,7 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
         return functional.pixel_shuffle(plain, scale)
 
     def error_scale(self, features: Any, scale: int) -> Any:
-        """Return the expected absolute error of each output pixel, in the source's unit."""
+        """Return what grows as the expected error of each output pixel, in the source's unit."""
         spread = self.errors[str(scale)](features).abs()
         return functional.pixel_shuffle(spread, scale)
 
