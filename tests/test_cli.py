@@ -166,6 +166,17 @@ def test_a_plan_and_a_dry_run_print_and_write_nothing(
     assert [path.name for path in stack.parent.iterdir()] == ["cells.ome.tif"]
 
 
+def test_a_plan_with_uncertainty_counts_the_second_file(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spread in floats is twice as large as its 16-bit result, on the same disk."""
+    disk = []
+    for more in ([], ["--uncertainty"]):
+        assert _run(["plan", str(stack), "-m", "microscopy-x2", "--json", *more]) == 0
+        disk.append(json.loads(capsys.readouterr().out)["machine"]["disk"])
+    assert disk[1] == pytest.approx(3 * disk[0], rel=0.01)
+
+
 def test_every_keyword_of_upscale_has_an_option() -> None:
     """What Python can do, the command line can."""
     options = {p.name for p in upscale_command.params if isinstance(p, click.Option)}

@@ -16,9 +16,11 @@ from napari_superres.errors import SettingError
 from napari_superres.image import Image
 from napari_superres.job import run, run_together
 from napari_superres.kept_tiles import KEPT
+from napari_superres.models.camera_noise import Noise
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Halo
 from napari_superres.planning import make_plan
+from napari_superres.surveying import Survey
 from napari_superres.symmetry import SYMMETRIES, Symmetry
 from napari_superres.tile_results import without
 from napari_superres.upscaling import spread
@@ -149,6 +151,15 @@ def test_a_spread_is_called_what_it_is(model: str, wishes: dict[str, Any], kind:
         assert away.name.endswith(kind)
         assert away.history[-1]["spread"] == kind
         assert "spread" in str(plan)
+
+
+@pytest.mark.parametrize(("denoise", "passes"), [(0.0, 2), (1.0, 2), (0.25, 3)])
+def test_a_plan_counts_the_passes_of_a_predicted_error(denoise: float, passes: int) -> None:
+    """The expected time would be a third too short where a part of the noise is removed."""
+    noisy = Survey(((0, 1),), (Noise(5.0, 50.0, 0.0, 100),), 1, 1)
+    plan = make_plan(_image(), "microscopy-x2", noisy, denoise=denoise, uncertainty=True)
+    assert plan.passes == passes
+    assert f"{passes} passes" in str(plan)
 
 
 def test_two_jobs_together_are_one_in_progress_and_stop_together(tmp_path: Any) -> None:

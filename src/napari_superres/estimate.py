@@ -45,8 +45,7 @@ class Speed:
         """Return the seconds that a plan takes with a number of workers, without writing."""
         # A plane keeps the whole device busy, so workers take turns.
         workers = 1 if plan.spec.unit == "plane" else max(1, min(workers, plan.tiles))
-        passes = 2 if plan.spread == "predicted error" else plan.samples
-        return self.start + plan.tiles * passes * self.tile / workers
+        return self.start + plan.tiles * plan.passes * self.tile / workers
 
 
 def expected_speed(image: Image, plan: Plan) -> Speed:

@@ -106,6 +106,14 @@ class Plan:
         return "predicted error" if self.uncertainty else ""
 
     @property
+    def passes(self) -> float:
+        """How often the network runs on each tile for all that is asked for, mean over channels."""
+        if self.spread != "predicted error":
+            return self.samples
+        partly = sum(self.removes_part(channel) for channel in range(len(self.denoise)))
+        return 2 + partly / len(self.denoise)
+
+    @property
     def keeps_tiles(self) -> bool:
         """True when tiles are so expensive that they are kept in memory for a while."""
         return self.samples > 1 or self.spec.unit == "plane"
@@ -218,6 +226,13 @@ class Plan:
         )
         return y, x
 
+    def removes_part(self, channel: int) -> bool:
+        """Return whether a part of a channel's noise is removed, by a model that is told how much.
+
+        The error of such a result is predicted in two passes, for none and for all of it.
+        """
+        return self.spec.noise_input and 0 < (self.denoise[channel] or 0) < 1
+
     def setting(self, channel: int) -> Setting:
         """Return what the engine for a channel is loaded with."""
         return Setting(
@@ -308,7 +323,7 @@ class Plan:
 
     def _spread_words(self) -> str:
         if self.spread == "predicted error":
-            return "the error that the model predicts of itself, in a second pass"
+            return f"the error that the model predicts of itself; {self.passes:.3g} passes in all"
         kind = "draws" if self.spec.random else "flips and rotations"
         return (
             f"{self.spread}: standard deviation over {self.samples} {kind}, of which the result "
@@ -336,7 +351,7 @@ class Plan:
             return strengths
         noise = ", ".join(f"{std:.3g}" for std in self.noise)
         words = f"{strengths} (removes noise of standard deviation {noise}"
-        if any(0 < (strength or 0) < 1 for strength in self.denoise):
+        if any(map(self.removes_part, range(len(self.denoise)))):
             words += "; the rest may be the specimen's own grain, and 'denoise' of 1 removes it too"
         return f"{words})"
 

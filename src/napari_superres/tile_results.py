@@ -126,7 +126,7 @@ class TileWork(NamedTuple):
         network runs twice.
         """
         strength, removed = self.plan.denoise[self.channel], self.plan.noise[self.channel]
-        if not self.plan.spec.noise_input or not strength or strength == 1:
+        if not strength or not self.plan.removes_part(self.channel):
             return np.abs(self._predict(mapped, 0, removed, wants_error=True))
         kept, whole = (
             self._predict(mapped, 0, noise, wants_error=True) for noise in (0, removed / strength)

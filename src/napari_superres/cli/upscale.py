@@ -83,14 +83,14 @@ def upscale(
     begin = time.monotonic()
     image, result, spread, labels, notes = opened(source, wishes)
     target = output or result_path(source, result.plan.scale)
+    results = _by_path(target, result, spread)
     if dry_run:
-        _print_plan(image, result, needs(result, target, workers), as_json=as_json)
+        _print_plan(image, result, needs(results, workers), as_json=as_json)
         return
     if not quiet:
         for note in notes:
             talk(f"Note: {note}")
         talk(f"{result.plan.spec.name}: {source} -> {target}")
-    results = {target: result} if spread is None else {target: result, spread_path(target): spread}
     keywords: dict[str, Any] = {"overwrite": overwrite, "ome_zarr": ome_zarr, "part": part}
     check_shown(result.plan, place)
     with place.executor(result.plan) as executor:
@@ -145,9 +145,13 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
     from napari_superres.job import choose_workers, needs
 
     wishes["device"], _ = choose_workers(wishes["device"])
-    image, result, *_ = opened(source, consent(wishes, needed=False))
-    target = result_path(source, result.plan.scale)
-    _print_plan(image, result, needs(result, target, workers), as_json=as_json)
+    image, result, spread, *_ = opened(source, consent(wishes, needed=False))
+    results = _by_path(result_path(source, result.plan.scale), result, spread)
+    _print_plan(image, result, needs(results, workers), as_json=as_json)
+
+
+def _by_path(target: str, result: Any, spread: Any) -> dict[str, Any]:
+    return {target: result} if spread is None else {target: result, spread_path(target): spread}
 
 
 def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> None:

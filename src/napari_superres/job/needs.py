@@ -14,7 +14,7 @@ from napari_superres.job.pool import THREADS_ON_GPU, processors
 from napari_superres.resources import SHARE, check_memory, free_memory
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Mapping
 
     from napari_superres.image import Image
 
@@ -45,15 +45,13 @@ class Needs:
     refusal: str = ""
 
 
-def needs(image: Image, path: str | os.PathLike[str], workers: int | None = None) -> Needs:
-    """Return what it takes to write an image.
+def needs(images: Mapping[str, Image], workers: int | None = None) -> Needs:
+    """Return what it takes to write one or more images of the same plan.
 
     Parameters
     ----------
-    image : Image
-        With a plan.
-    path : path-like
-        Of the result.
+    images : mapping of str to Image
+        By where each is written: a result and, beside it, its spread.
     workers : int, optional
         As for `run`.
 
@@ -62,12 +60,15 @@ def needs(image: Image, path: str | os.PathLike[str], workers: int | None = None
     SettingError, OutputError
         If nothing can be written there: no such kind of file, or no such folder.
     """
-    target = destination(path)
-    check_folder(target)
-    nbytes = layout_for(image).nbytes
+    targets = {destination(path): image for path, image in images.items()}
+    sizes = {target: layout_for(image).nbytes for target, image in targets.items()}
     refusal = ""
+    for target in targets:
+        check_folder(target)
+    target, image = next(iter(targets.items()))
     try:
-        check_space(target, nbytes)
+        for own, nbytes in sizes.items():
+            check_space(own, nbytes)
         workers = fitting_workers(image, workers)
     except ResourceError as error:
         refusal = str(error)
@@ -77,7 +78,7 @@ def needs(image: Image, path: str | os.PathLike[str], workers: int | None = None
         workers=workers,
         memory=workers * (image.plan.task_bytes if image.plan else 0),
         free_memory=free_memory(),
-        disk=space_for(target, nbytes),
+        disk=sum(space_for(own, nbytes) for own, nbytes in sizes.items()),
         free_disk=None if here is None else shutil.disk_usage(here).free,
         refusal=refusal,
     )
