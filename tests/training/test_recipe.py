@@ -78,6 +78,12 @@ def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) ->
         next(make_weights(replace(TINY, channels=6), state, output, **QUICK))
 
 
+def test_a_shorter_training_is_shorter_in_every_stage() -> None:
+    """A trial of a few steps would go on for hours in the stages after the first."""
+    short = replace(TINY, steps=600, own_steps=1000).shortened(30)
+    assert (short.steps, short.own(2).steps) == (30, 50)
+
+
 def test_a_training_that_no_longer_gains_is_stopped(tmp_path: Path) -> None:
     """Hours of computing that change nothing are somebody's electricity."""
     settings = replace(TINY, steps=60, learning_rate=0.0, own_steps=0)

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 @click.option(
     "--steps",
     type=int,
-    help="Most steps.  [default: 400 with --on, else 12000]",
+    help="Most steps. From nothing, those for both scale factors together; the ones for each alone "
+    "are in proportion.  [default: 400 with --on, else 6000]",
 )
 @click.option("--size", "channel_count", type=int, help="Channels of a network from nothing.")
 @click.option("--pairs", type=int, help="Pairs of convolutions of a network from nothing.")
@@ -152,12 +153,13 @@ def _from_nothing(
             f"{', '.join(alien).replace('coarse', 'like')} says how to degrade your own images.",
             "Name them with --on FILE.",
         )
-    given = {"steps": wishes["steps"], "channels": wishes["channel_count"]}
-    given |= {"pairs": wishes["pairs"]}
+    given = {"channels": wishes["channel_count"], "pairs": wishes["pairs"]}
     settings = TrainSettings(
         stream=StreamSettings(seed=wishes["seed"]),
         **{name: value for name, value in given.items() if value is not None},
     )
+    if wishes["steps"] is not None:
+        settings = settings.shortened(wishes["steps"])
     more = {} if wishes["patience"] is None else {"patience": wishes["patience"]}
     report: dict[str, Any] = {}
     with step_bar(quiet=quiet) as show:

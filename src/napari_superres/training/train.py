@@ -63,13 +63,13 @@ class TrainSettings:
     stream: StreamSettings = field(default_factory=StreamSettings)
     channels: int = 48
     pairs: int = 5
-    steps: int = 12000
+    steps: int = 6000
     learning_rate: float = 8e-4
     warm_up: int = 200
     steady: float = 1.0
     ema: float = 0.999
     low_precision: bool = True
-    own_steps: int = 5000
+    own_steps: int = 20000
     own_learning_rate: float = 7e-4
     own_steady: float = 0.35
 
@@ -88,6 +88,11 @@ class TrainSettings:
             learning_rate=self.own_learning_rate,
             steady=self.own_steady,
         )
+
+    def shortened(self, steps: int) -> TrainSettings:
+        """Return the settings of a training of so many steps, with own steps in proportion."""
+        own_steps = round(self.own_steps * steps / self.steps)
+        return replace(self, steps=steps, own_steps=own_steps)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
