@@ -109,7 +109,8 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
             one, two = self.body[2 * pair], self.body[2 * pair + 1]
             z = functional.leaky_relu(one(y) + (level * bias[2 * pair + 1]).to(y.dtype), SLOPE)
             z = two(z) + (level * bias[2 * pair + 2]).to(y.dtype)
-            y = functional.leaky_relu(z + y[..., 2:-2, 2:-2], SLOPE)
+            # The gradient of a slice is not channels last, which makes a step half as long again.
+            y = functional.leaky_relu(z + functional.pad(y, (-2,) * 4), SLOPE)
         return y
 
     def upscaled(self, x: Any, features: Any, scale: int) -> Any:
