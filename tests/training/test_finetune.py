@@ -109,6 +109,18 @@ def test_images_that_teach_nothing_are_refused(
         gather([image], 2, RADIUS)
 
 
+@pytest.mark.parametrize("blank", [110, 130])
+def test_a_stitched_image_that_ends_in_nothing_is_refused(blank: int) -> None:
+    """Nothing would be left to judge by: no verdict, after minutes of training."""
+    image = _sharp(planes=1, edge=168)
+    cells = np.array(image.data)
+    assert cells.shape[-1] == 200
+    cells[..., blank:] = 0
+    stitched = replace(image, data=da.from_array(cells[..., :96, :]))
+    with pytest.raises(InputError, match="kept apart for judging"):
+        gather([stitched], 2, RADIUS)
+
+
 @pytest.mark.parametrize("photons", [50, 500])
 def test_the_cameras_photons_are_found_in_the_sharp_image(photons: float) -> None:
     """Noise that is guessed teaches the wrong strength of denoising."""
@@ -291,7 +303,17 @@ def test_the_command_says_how_it_went(
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--blur", "0.5"], ["--photons", "9"], ["--on", "nothing.tif"], ["--photons", "few:many"]],
+    [
+        ["--blur", "0.5"],
+        ["--blur", "0"],
+        ["--photons", "9"],
+        ["--axes", "yx"],
+        ["--anyway"],
+        ["--size", "0"],
+        ["--on", "nothing.tif"],
+        ["--on", "nothing.tif", "--pairs", "3"],
+        ["--photons", "few:many"],
+    ],
 )
 def test_contradictions_are_refused(tmp_path: Path, wrong: list[str]) -> None:
     """A wish that is ignored in silence costs hours."""

@@ -16,6 +16,7 @@ from napari_superres.training.optics import Optics
 from napari_superres.training.pairs import PairSettings, simulate_images, write_pairs
 from napari_superres.training.simulate import FLUORESCENT, Scene, area_mean, draw_stack, simulate
 from napari_superres.training.specimens import STRUCTURES, STYLES
+from napari_superres.training.stream import random_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,12 @@ def test_chance_is_decided_by_the_seed_and_recorded() -> None:
     np.testing.assert_array_equal(one.source.data, two.source.data)
     assert one.record["scene"] != other.record["scene"]
     assert one.record["camera"]["photons"] > 0
+    # From the numbers that then draw the scene, it would come in few combinations.
+    coupled = random_scene(np.random.default_rng(4))
+    assert (coupled.kind, coupled.size) != (
+        one.record["scene"]["kind"],
+        one.record["scene"]["size"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,12 +127,14 @@ def test_chance_is_decided_by_the_seed_and_recorded() -> None:
 )
 def test_every_style_can_be_asked_for(kind: str, style: str) -> None:
     """Hollow mitochondria are what a model that fills them is caught with."""
-    asked = [
-        simulate(seed=2, shape=(24, 24), scale=2, scene=Scene(kind, style=style)).truth
-        for _ in range(2)
-    ]
-    np.testing.assert_array_equal(asked[0], asked[1])
-    assert asked[0].std() > 1
+    one, again, *others = (
+        simulate(seed=2, shape=(24, 24), scale=2, scene=Scene(kind, style=name)).truth
+        for name in (style, style, *(other for other in STYLES[kind] if other != style))
+    )
+    np.testing.assert_array_equal(one, again)
+    assert one.std() > 1
+    assert others
+    assert not any(np.array_equal(one, other) for other in others)
 
 
 def test_styles_differ_and_wrong_ones_are_refused() -> None:
@@ -205,6 +214,13 @@ def test_cameras_of_few_bits_are_filled_and_not_saturated(bits: int) -> None:
         ["--haze", "3"],
         ["--scale", "0"],
         ["--kind", "cells", "--optics", "none"],
+        ["--kind", "cells", "--inverted"],
+        ["--kind", "any", "--na", "1.2"],
+        ["--kind", "filaments", "--kind", "any", "--optics", "confocal"],
+        ["--optics", "none", "--aberration", "coma=0.1"],
+        ["--optics", "confocal", "--sheet", "3"],
+        ["--pinhole", "2"],
+        ["--planes", "3", "--defocus", "1"],
     ],
 )
 def test_what_cannot_be_is_a_usage_error(tmp_path: Path, wrong: list[str]) -> None:

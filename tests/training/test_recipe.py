@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_superres.cli import _run
-from napari_superres.errors import SettingError
+from napari_superres.errors import OutputError, SettingError
 from napari_superres.models.families.microscopy.tensors import read_trained
 from napari_superres.training import recipe
 from napari_superres.training.recipe import BEST, TrainProgress, make_weights
@@ -74,8 +74,10 @@ def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) ->
     assert steps == [10, 20]
     assert content.card["training"]["steps_done"] == TINY.own_steps
     assert load_average(state / "x2", BEST)[2] == TINY.own_steps
+    with pytest.raises(OutputError, match="exists already"):
+        next(make_weights(TINY, state, output, **QUICK))
     with pytest.raises(SettingError, match="channels=4"):
-        next(make_weights(replace(TINY, channels=6), state, output, **QUICK))
+        next(make_weights(replace(TINY, channels=6), state, output, overwrite=True, **QUICK))
 
 
 def test_a_shorter_training_is_shorter_in_every_stage() -> None:

@@ -14,6 +14,7 @@ import torch
 from napari_superres.models.families.microscopy.tensors import read_trained
 from napari_superres.training import losses
 from napari_superres.training.export import export, export_linear
+from napari_superres.training.heads import bound_of, coverage_by_kind
 from napari_superres.training.stream import StreamSettings, make_step, random_scene
 from napari_superres.training.train import TrainSettings, load_average, train
 
@@ -125,8 +126,15 @@ def test_interrupted_training_equals_an_uninterrupted_one(tmp_path: Path) -> Non
     assert whole[2] == halved[2] == TINY.steps
     for name, tensor in whole[0].state_dict().items():
         torch.testing.assert_close(halved[0].state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
-    lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [12, 24]
+    records = _records(tmp_path / "whole")
+    assert [record["step"] for record in records] == [12, 24]
+    # The record at step 12 is of the two steps since the resumption.
+    *single, _, two, _ = (record["error_x2"] for record in _records(tmp_path / "halved"))
+    assert (sum(single) + 2 * two) / 12 == pytest.approx(records[0]["error_x2"], abs=1e-3)
+
+
+def _records(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +158,18 @@ def test_export_writes_files_that_describe_themselves(trained: Path, tmp_path: P
         first = content.tensors["first.weight"]
         np.testing.assert_allclose(first.sum(axis=(-2, -1)), 0, atol=1e-6)
         assert "Limits" in (tmp_path / f"microscopy-x{scale}.md").read_text()
+
+
+def test_the_bound_holds_nine_tenths_of_the_pixels_of_an_average_image() -> None:
+    """Every image counts alike, however many pixels it has."""
+    ratios = {
+        "cells-0/ideal": np.linspace(0, 1, 1001),
+        "cells-1/ideal": np.linspace(0, 3, 100_001),
+    }
+    bound = bound_of(ratios)
+    # All of the first, and 0.8 of the second.
+    assert bound == pytest.approx(2.4, abs=0.01)
+    assert coverage_by_kind(ratios, bound) == {"cells": 0.9}
 
 
 def test_linear_models_have_unit_sum_and_shift_nothing(trained: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity
 
 import napari_superres as sr
 from napari_superres.cli import _run
-from napari_superres.consistency import conserve, repeat
+from napari_superres.consistency import block_mean, conserve, repeat
 from napari_superres.training.camera import Camera
 from napari_superres.training.simulate import Pair, simulate
 from napari_superres.trust.flicker import flicker
@@ -145,6 +145,9 @@ def test_squirrel_finds_the_blur_and_the_place_of_a_fault(pair: Pair) -> None:
     found = squirrel([(3 * mean + 5, source)])
     assert found.rsf == pytest.approx(1.2, abs=0.03)
     assert found.rsp == pytest.approx(1, abs=1e-4)
+    assert found.rse < 0.01 * source.std()
+    noise = np.random.default_rng(1).normal(0, 0.2 * source.std(), source.shape)
+    assert squirrel([(mean, source + noise)]).rse == pytest.approx(noise.std(), rel=0.05)
     wrong = mean.copy()
     wrong[80:96, 120:136] += np.ptp(mean)
     where = error_map(wrong, pair.source)
@@ -256,6 +259,17 @@ def test_a_source_that_is_gone_is_asked_for(
     assert "--source" in told.err
     assert "1 window of up to" in told.out
     assert "texture of the result" in told.out
+
+
+@pytest.mark.parametrize("gain", [None, 2.0])
+@pytest.mark.parametrize("shape", [(40, 532), (32, 32), (36, 1060)])
+def test_narrow_and_small_images_are_measured(shape: tuple[int, int], gain: float | None) -> None:
+    """What is left over at the border is too little to measure, and is left out."""
+    result = np.random.default_rng(0).poisson(200, shape).astype(np.uint16)
+    assert not np.isnan(sr.measure(result).channels[0].resolution.of_result)
+    source = block_mean(result.astype(np.float32), 4).astype(np.uint16)
+    of_source = sr.measure(result, source, gain=gain).channels[0].resolution.of_source
+    assert np.isnan(of_source)
 
 
 def test_the_table_says_what_each_figure_means(pair: Pair) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+
+from napari_superres.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 OPENING = [
     click.option("--axes", help="One letter an axis, such as zyx, when the file names none."),
@@ -139,3 +142,28 @@ def with_options(*groups: list[Callable[..., Any]]) -> Callable[..., Any]:
         return function
 
     return decorate
+
+
+def refuse_unused(names: Sequence[str], what: str) -> None:
+    """Refuse options that were said though nothing would come of them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the command's parameters.
+    what : str
+        What has no use for them.
+
+    Raises
+    ------
+    SettingError
+    """
+    context = click.get_current_context()
+    said = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names
+        and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+    ]
+    if said:
+        raise SettingError(f"{what} has no use for {', '.join(said)}.", "Leave it out.")

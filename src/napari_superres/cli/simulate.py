@@ -11,17 +11,25 @@ import click
 
 from napari_superres.cli import parsing
 from napari_superres.cli.console import talk
+from napari_superres.cli.options import refuse_unused
 from napari_superres.training.camera import CAMERAS, make_camera
 from napari_superres.training.optics import MODALITIES, Optics
 from napari_superres.training.simulate import STEP, Scene
 from napari_superres.training.specimens import ANY, CELLS, STRUCTURES, STYLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_superres.training.pairs import PairSettings
 
 _KINDS = (*STRUCTURES, CELLS, ANY)
 _STYLES = "; ".join(f"{kind}: {', '.join(styles)}" for kind, styles in STYLES.items())
 _NONE = "none"
+
+# Options that only some simulations have a use for, by their parameters.
+_STYLED = ("style", "detail", "inverted", "haze", "gradient", "defocus")
+_SEEN = ("na", "wavelength", "index", "pixel_size", "aberrations", "defocus")
+_LIT = {"confocal": ("excitation", "pinhole"), "light-sheet": ("sheet",)}
 
 
 @click.command()
@@ -128,8 +136,8 @@ def simulate(
     from napari_superres.training.pairs import write_pairs
 
     records = []
-    for kind in kinds:
-        settings = _settings(kind, wishes)
+    # All are checked before the first one is written.
+    for settings in [_settings(kind, wishes) for kind in kinds]:
         for record in write_pairs(
             out,
             settings,
@@ -149,6 +157,7 @@ def _settings(kind: str, wishes: dict[str, Any]) -> PairSettings:
     """Return the wishes of the command line as settings; what was not said keeps its default."""
     from napari_superres.training.pairs import PairSettings
 
+    _check_use(kind, wishes)
     shape = parsing.whole_pair(wishes["shape"])
     assert shape is not None
     scale = wishes["scale"]
@@ -188,6 +197,25 @@ def _scene(kind: str, wishes: dict[str, Any], scale: int) -> Scene:
     said["size"] = wishes["detail"]
     drawn = Scene(optics=optics) if kind == CELLS else Scene(kind, optics=optics)
     return replace(drawn, inverted=wishes["inverted"], **_given(said))
+
+
+def _check_use(kind: str, wishes: dict[str, Any]) -> None:
+    modality = wishes["modality"] or MODALITIES[0]
+    unused: dict[str, Sequence[str]] = {
+        f"--optics {modality}": [
+            option for lit, own in _LIT.items() if lit != modality for option in own
+        ]
+    }
+    if modality == _NONE:
+        unused["--optics none"] = [*unused["--optics none"], *_SEEN]
+    if kind == CELLS:
+        unused[f"--kind {kind}"] = _STYLED
+    if kind == ANY:
+        unused[f"--kind {kind}"] = (*_STYLED, "background", "modality", *_SEEN)
+    if wishes["planes"] > 1:
+        unused["A focal series"] = ("defocus",)
+    for what, options in unused.items():
+        refuse_unused(options, what)
 
 
 def _given(wishes: dict[str, Any]) -> dict[str, Any]:

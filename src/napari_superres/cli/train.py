@@ -10,14 +10,17 @@ import click
 
 from napari_superres.cli import parsing
 from napari_superres.cli.console import step_bar, talk
-from napari_superres.cli.options import OPENING, with_options
-from napari_superres.errors import SettingError
+from napari_superres.cli.options import OPENING, refuse_unused, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_superres.image import Image
     from napari_superres.training.degrading import Degrading
+
+_OF_OWN_IMAGES = ("coarse", "axes", "series", "level", "channels")
+_DEGRADED = ("scale", "blur", "photons", "faithful", "anyway")
+_FROM_NOTHING = ("channel_count", "pairs", "device")
 
 
 @click.command()
@@ -104,6 +107,7 @@ def _adapt(
     from napari_superres.training.adapting import Outcome, adapt
     from napari_superres.training.finetune import TuneSettings, bfloat16_is_faster
 
+    refuse_unused(_FROM_NOTHING, "A training with --on")
     images = _open(sharp, wishes)
     degrading = _degrading(images, wishes, quiet=quiet)
     given = {name: wishes[name] for name in ("steps", "patience")}
@@ -147,12 +151,7 @@ def _from_nothing(
     from napari_superres.training.stream import StreamSettings
     from napari_superres.training.train import TrainSettings
 
-    alien = [f"--{n}" for n in ("blur", "photons", "faithful", "coarse", "channels") if wishes[n]]
-    if alien:
-        raise SettingError(
-            f"{', '.join(alien).replace('coarse', 'like')} says how to degrade your own images.",
-            "Name them with --on FILE.",
-        )
+    refuse_unused((*_OF_OWN_IMAGES, *_DEGRADED), "A training without --on FILE")
     given = {"channels": wishes["channel_count"], "pairs": wishes["pairs"]}
     settings = TrainSettings(
         stream=StreamSettings(seed=wishes["seed"]),
@@ -160,10 +159,12 @@ def _from_nothing(
     )
     if wishes["steps"] is not None:
         settings = settings.shortened(wishes["steps"])
-    more = {} if wishes["patience"] is None else {"patience": wishes["patience"]}
+    more = {"device": wishes["device"], "overwrite": wishes["overwrite"]}
+    if wishes["patience"] is not None:
+        more["patience"] = wishes["patience"]
     report: dict[str, Any] = {}
     with step_bar(quiet=quiet) as show:
-        steps = make_weights(settings, folder, output, device=wishes["device"], **more)
+        steps = make_weights(settings, folder, output, **more)
         score = ""
         for event in steps:
             if isinstance(event, TrainProgress):

@@ -38,10 +38,6 @@ HELPS = 0.05
 _ERROR_STEPS = 150
 _FRESH_STEPS = 1_000_000
 _HELD_OUT = "Held-out parts of the user's own images"
-_CASES = {
-    "faithful": "on a coarser grid alone",
-    "restoring": "with blur and noise",
-}
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,8 @@ def adapt(
     network = load_average(folder, BEST)[0] if best.exists() else embedded
     paired = examiner.table(network)
     helped = best.exists() and examiner.gain(network) >= HELPS
-    verdict = _verdict(paired, based_on["name"], helped=helped)
+    noisy = settings.degrading.noisy
+    verdict = _verdict(paired, based_on["name"], noisy=noisy, helped=helped)
     written = None
     if helped or anyway:
         bound, covered = _fit_bound(network, settings, parts, judge, examiner)
@@ -196,9 +193,15 @@ def _fit_bound(
     return bound, coverage_by_kind(examiner.ratios(network), bound)
 
 
-def _verdict(paired: Mapping[str, Mapping[str, float]], name: str, *, helped: bool) -> str:
+def _verdict(
+    paired: Mapping[str, Mapping[str, float]], name: str, *, noisy: bool, helped: bool
+) -> str:
+    cases = {
+        "faithful": "on a coarser grid alone",
+        "restoring": "with blur and noise" if noisy else "with blur",
+    }
     gains = " and ".join(
-        f"{row['gain']:+.2f} dB {_CASES[case]} (better in {100 * row['better']:.0f} % of "
+        f"{row['gain']:+.2f} dB {cases[case]} (better in {100 * row['better']:.0f} % of "
         f"{row['images']:.0f} parts)"
         for case, row in paired.items()
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,13 +152,15 @@ def export_linear(folder: Path, destination: Path, *, steps: int = 150) -> None:
     _, settings, _ = load_average(folder)
     stream = _stream(settings)
     for scale in stream.scales:
-        model = fit_linear(scale, stream, folder, steps=steps)
+        # The scenes are those of the training, so their edge has to be the same.
+        own = replace(stream, scales=(scale,), faithful=1.0, patch=stream.edge // scale)
+        model = fit_linear(own, folder / "scenes", steps=steps)
         kernels = model.kernels.detach().numpy()
         card = {
             "name": f"linear-x{scale}",
             "parameters": int(kernels.size),
             "data": _SHARE,
-            "training": {"stream": settings["stream"], "batches": steps, "method": "least squares"},
+            "training": {"stream": asdict(own), "batches": steps, "method": "least squares"},
             "limits": [*LIMITS[:2], "Linear: it cannot invent anything, and removes no noise."],
         }
         write_weights(destination, "linear", scale, {"kernels": kernels}, card, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,17 +140,15 @@ def coverage_by_kind(ratios: Mapping[str, np.ndarray], bound: float) -> dict[str
     return {kind: round(float(np.mean(values)), 3) for kind, values in shares.items()}
 
 
-def fit_linear(scale: int, stream: StreamSettings, folder: Path, *, steps: int) -> LinearNet:
+def fit_linear(stream: StreamSettings, folder: Path, *, steps: int) -> LinearNet:
     """Return the linear model with the least weighted square error on faithful examples.
 
     Parameters
     ----------
-    scale : int
-        Scale factor.
     stream : StreamSettings
-        The training's examples; only those without blur and added noise are used.
+        Examples of one scale factor, without blur and added noise, each as large as a scene.
     folder : Path
-        Where the training keeps its state.
+        Where scenes are kept.
     steps : int
         How many batches to solve for.
 
@@ -160,14 +157,13 @@ def fit_linear(scale: int, stream: StreamSettings, folder: Path, *, steps: int) 
     LinearNet
         Kernels sum to one and have the symmetry of the grid, so nothing is shifted.
     """
+    [scale] = stream.scales
     radius, edge = BASE_RADIUS, 2 * BASE_RADIUS + 1
     taps = edge * edge
     normal = np.zeros((taps, taps))
     right = np.zeros((taps, scale * scale))
-    stream = replace(stream, scales=(scale,), faithful=1.0, patch=stream.edge // scale)
-    # The scenes are those of the training, so the edge has to be the same.
     for step in range(steps):
-        [batch] = make_step(stream, _FRESH_STEPS + step, str(folder / "scenes"))
+        [batch] = make_step(stream, _FRESH_STEPS + step, str(folder))
         for source, truth in zip(batch.source[:, 0], batch.truth[:, 0], strict=True):
             plain = interpolate(source, scale, "lanczos")
             hard = float(np.mean((plain - truth) ** 2)) + (0.005 * float(truth.std())) ** 2 + 1e-8

@@ -101,7 +101,7 @@ def gather(images: Sequence[Image], scale: int, context: int) -> Parts:
     Raises
     ------
     InputError
-        If an image is too small to be split, holds labels, or nothing has any contrast.
+        If an image is too small to be split, holds labels, or a part of them has no contrast.
     """
     parts = Parts()
     channels = [
@@ -112,9 +112,14 @@ def gather(images: Sequence[Image], scale: int, context: int) -> Parts:
     for image, index in channels:
         _check(image, scale)
         _gather_channel(parts, image, index, scale, context, max(1, _MOST // len(channels)))
+    names = ", ".join(f"'{image.name}'" for image in images)
     if not parts.training:
-        names = ", ".join(f"'{image.name}'" for image in images)
         raise InputError(f"Nothing in {names} has any contrast.", "Use an image of a specimen.")
+    if not (parts.validation and parts.test):
+        raise InputError(
+            f"The parts of {names} that are kept apart for judging have no contrast.",
+            "Crop blank borders away, or add another image.",
+        )
     return parts
 
 

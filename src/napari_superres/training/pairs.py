@@ -39,6 +39,9 @@ _GREEN = "00FF00"
 _CELL_LOOKS = [("DNA", "00FFFF"), ("microtubules", "FF00FF")]
 # Ground that one cell of a culture takes, in square micrometres.
 _CELL_AREA = 177.0
+# What is left to chance must not follow from the numbers that then draw it, or kinds and sizes of a
+# scene would come in few combinations.
+_CHOICE_STREAM = 6
 _TYPES = {8: np.uint8, 12: np.uint16, 16: np.uint16, None: np.float32}
 
 
@@ -59,8 +62,8 @@ class PairSettings:
     scene : Scene or None
         Specimen and optics, the optics with the truth's pixel size. None leaves it to chance.
     cells : bool
-        Whether to draw a culture of cells in two channels through the scene's optics instead of
-        the scene's kind.
+        Whether to draw a culture of cells in two channels through the scene's optics, on its
+        background, instead of the scene's kind.
     camera : Camera or None
         None leaves it to chance.
     blur_sigma : float
@@ -250,7 +253,7 @@ def write_pairs(
 
 def _decided(settings: PairSettings, seed: int) -> PairSettings:
     """Return settings in which nothing is left to chance."""
-    rng = np.random.default_rng([seed, 0])
+    rng = np.random.default_rng([seed, _CHOICE_STREAM])
     scene = settings.scene or random_scene(rng)
     camera = settings.camera or random_camera(rng, 30, 20000)
     return replace(settings, scene=scene, camera=camera)

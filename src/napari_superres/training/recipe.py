@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_superres.errors import SettingError
+from napari_superres.errors import OutputError, SettingError
 from napari_superres.training.classical import interpolate
 from napari_superres.training.export import export
 from napari_superres.training.preview import EDGE, write_preview
@@ -85,6 +85,7 @@ def make_weights(
     count: int = 2,
     edge: int = 256,
     every: int = 50,
+    overwrite: bool = False,
 ) -> Iterator[TrainProgress | list[Path]]:
     """Train from nothing, or go on training, and write the weight files; yield how it stands.
 
@@ -105,6 +106,8 @@ def make_weights(
         As for `export`.
     every : int
         Steps between records; a checkpoint is written every tenth.
+    overwrite : bool
+        Whether to replace files that are there.
 
     Yields
     ------
@@ -116,8 +119,13 @@ def make_weights(
     Raises
     ------
     SettingError
-        If the folder holds a training of another network, seed or stream.
+        If the folder holds a training of another network or seed.
+    OutputError
+        If one of the files is there already.
     """
+    if not overwrite:
+        for scale in settings.stream.scales:
+            _check_free(output.with_name(f"{output.stem}-x{scale}.safetensors"))
     yield from _stage(settings, folder, patience=patience, device=device, every=every)
     scales = settings.stream.scales
     folders = [folder / f"x{scale}" for scale in scales] if settings.own_steps else [folder]
@@ -186,6 +194,11 @@ def _stage(
         )
         if stopped:
             break
+
+
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise OutputError(f"'{path}' exists already.", "Use overwrite, or another name.")
 
 
 def _best(folder: Path) -> str:

@@ -149,7 +149,7 @@ def simulate(
     scene : Scene or None
         None takes the kind with its usual optics: pixels a third as wide as the resolution.
     camera : Camera or None
-        None takes an sCMOS-like camera with 1000 photons in bright parts, 16 bits.
+        None takes a CCD with 1000 photons in bright parts, 16 bits.
     blur_sigma : float
         Standard deviation, in source pixels, of the further blur that the source suffered.
         0 samples the truth by area alone.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_superres.errors import SettingError
 from napari_superres.models.families.microscopy.network import MicroscopyNet
 from napari_superres.training import losses
 from napari_superres.training.stream import Batch, StreamSettings, make_step
@@ -72,6 +73,10 @@ class TrainSettings:
     own_steps: int = 20000
     own_learning_rate: float = 7e-4
     own_steady: float = 0.35
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.pairs, self.steps) < 1 or self.own_steps < 0:
+            raise SettingError("channels, pairs and steps of a training must all be at least 1.")
 
     def own(self, scale: int) -> TrainSettings:
         """Return the settings of the steps for one scale factor alone, as many examples each."""
@@ -157,19 +162,19 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     state = resume(settings, folder, start, device)
     sums: dict[str, float] = {}
-    begun, records = time.monotonic(), 0
+    begun, records, summed = time.monotonic(), 0, 0
     for batches in _examples(settings, state.step, scenes or folder / "scenes"):
         for group in state.optimizer.param_groups:
             group["lr"] = settings.rate(state.step)
         for name, value in advance(state, batches, settings, device).items():
             sums[name] = sums.get(name, 0.0) + value
-        state.step += 1
+        state.step, summed = state.step + 1, summed + 1
         if state.step % every and state.step != settings.steps:
             continue
         record = {"step": state.step, "rate": settings.rate(state.step)}
-        record |= {name: round(value / every, 5) for name, value in sums.items()}
+        record |= {name: round(value / summed, 5) for name, value in sums.items()}
         record["seconds"] = round(time.monotonic() - begun, 1)
-        sums, begun, records = {}, time.monotonic(), records + 1
+        sums, begun, records, summed = {}, time.monotonic(), records + 1, 0
         with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
         if records % 10 == 0 or state.step == settings.steps:

@@ -127,7 +127,7 @@ def _windows(matched: Match) -> list[dict[str, slice]]:
     kept = []
     for window in sample_windows(grid, edge, WINDOWS):
         sizes = (min(window[a].stop, grid.size(a)) - window[a].start for a in "yx")
-        if 2 * min(sizes) >= longest:
+        if min(sizes) >= max(longest / 2, _SMALLEST / scale):
             kept.append(window)
     return kept
 
@@ -194,10 +194,11 @@ def _resolution(
 ) -> Resolution:
     pixel = _unit(matched.result)[0]
     of_source, to, mean = float("nan"), float("nan"), float("nan")
-    if sources and gain is not None:
-        of_source = binomial_correlation(sources, gain, offset).resolution(pixel * matched.scale)
-    elif sources and min(sources[0].shape) >= _SMALLEST:
-        of_source = split_correlation(sources).resolution(pixel * matched.scale)
+    large = [plane for plane in sources if min(plane.shape) >= _SMALLEST]
+    if large and gain is not None:
+        of_source = binomial_correlation(large, gain, offset).resolution(pixel * matched.scale)
+    elif large:
+        of_source = split_correlation(large).resolution(pixel * matched.scale)
     if to_truth:
         curve = ring_correlation(to_truth)
         to, mean = curve.resolution(pixel), curve.mean

@@ -30,11 +30,11 @@ class Resolution:
 
     of_source: float = figure(
         "resolution of the source",
-        "split in two, which sees periods of 4 pixels and more",
+        "split in two; without a gain, periods of 4 pixels and more",
         "length",
     )
     of_result: float = figure(
-        "texture of the result", "split in two, likewise; says how fine, not how true", "length"
+        "texture of the result", "split in two, 4 pixels and more; how fine, not how true", "length"
     )
     to_truth: float = figure("agreement with the truth", "finest period both share", "length")
     correlation: float = figure("FRC with the truth", "mean over all frequencies; 1 is perfect")

@@ -44,8 +44,8 @@ class Trained:
     channels, pairs : int
         Size of the network; 0 for a linear one.
     bound : float
-        How many predicted error scales hold the error in 90 % of pixels, on simulated images;
-        0 without an error head.
+        How many predicted error scales are to hold the error in 90 % of pixels; 0 without an
+        error head.
     card : mapping
         Where the weights come from and what they reach.
     """
