@@ -47,35 +47,61 @@ def report(found: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def summary_table(records: Records) -> str:
-    """Return one line a row for our model as it is used: ``denoise="auto"``."""
-    lines = []
+def summary(records: Records) -> list[dict[str, Any]]:
+    """Return what each of our models reached in each case, as it is used: ``denoise="auto"``."""
+    rows = []
     for case, own in _by(records, "case").items():
         methods = _by(own, "method")
         best = _best_classical(methods)
         bicubic, wanted = (_column(methods[label], "psnr") for label in ("bicubic", best))
-        for label, rows in methods.items():
-            if "auto" not in label:
+        for label, found in methods.items():
+            if "auto" not in label and not label.startswith("linear"):
                 continue
-            psnr = _column(rows, "psnr")
+            psnr = _column(found, "psnr")
             over = [psnr[image] - bicubic[image] for image in psnr]
             above = [psnr[image] - wanted[image] for image in psnr]
-            lines.append(
-                [
-                    case,
-                    label.removesuffix(" auto"),
-                    f"{_mean(over):+.2f}",
-                    f"{_mean(above):+.2f} ({best})",
-                    _share(above, lambda gain: gain > 0),
-                    _share(over, lambda gain: gain < _WORSE),
-                    _figure(rows, "flux", 4),
-                    _figure(rows, "slope"),
-                    _figure(rows, "invented", 4, np.median)
-                    + f" ({_figure(methods['bicubic'], 'invented', 4, np.median)})",
-                    _figure(rows, "shift", 3, np.median),
-                    _figure(rows, "covered", 2),
-                ]
-            )
+            row = {
+                "case": case,
+                "model": label.removesuffix(" auto"),
+                "images": len(psnr),
+                "over_bicubic_db": _mean(over),
+                "over_best_classical_db": _mean(above),
+                "best_classical": best,
+                "above_it": _mean(gain > 0 for gain in above),
+                "harmed": _mean(gain < _WORSE for gain in over),
+                "flux_error": _mean(_column(found, "flux").values()),
+                "slope": _mean(_column(found, "slope").values()),
+            }
+            for name in ("invented", "shift"):
+                row[name] = _median(found, name)
+                row[f"{name}_by_bicubic"] = _median(methods["bicubic"], name)
+            if "covered" in found[0]:
+                row["in_90_percent_bound"] = _mean(_column(found, "covered").values())
+            if hindsight := _hindsight(methods, label):
+                row["auto_against_hindsight_db"] = _mean(hindsight[1].values())
+            rows.append(row)
+    return rows
+
+
+def summary_table(records: Records) -> str:
+    """Return `summary` of the networks as a table."""
+    lines = [
+        [
+            row["case"],
+            row["model"],
+            f"{row['over_bicubic_db']:+.2f}",
+            f"{row['over_best_classical_db']:+.2f} ({row['best_classical']})",
+            f"{row['above_it']:.0%}".replace("%", " %"),
+            f"{row['harmed']:.0%}".replace("%", " %"),
+            f"{row['flux_error']:.4f}",
+            f"{row['slope']:.3f}",
+            f"{row['invented']:.4f} ({row['invented_by_bicubic']:.4f})",
+            f"{row['shift']:.3f} ({row['shift_by_bicubic']:.3f})",
+            f"{row['in_90_percent_bound']:.2f}",
+        ]
+        for row in summary(records)
+        if "in_90_percent_bound" in row
+    ]
     header = [
         "case",
         "model",
@@ -86,7 +112,7 @@ def summary_table(records: Records) -> str:
         "flux error",
         "slope",
         "invented (bicubic's)",
-        "shift, px",
+        "shift, px (bicubic's)",
         "in the 90 % bound",
     ]
     return _table(header, lines) if lines else ""
@@ -171,32 +197,29 @@ def hindsight_table(records: Records) -> str:
     lines = []
     for case, own in _by(records, "case").items():
         methods = _by(own, "method")
-        for label, rows in methods.items():
-            if "auto" not in label:
+        for label in methods:
+            if not (hindsight := _hindsight(methods, label)):
                 continue
-            auto = _column(rows, "psnr")
-            others = {
-                told: _column(methods[label.replace("auto", told)], "psnr")
-                for told in ("0", "0.0", "true")
-                if label.replace("auto", told) in methods
-            }
-            if not others:
-                continue
-            means = {told: _mean(psnr.values()) for told, psnr in others.items()}
-            better = max(means, key=lambda told: means[told])
-            behind = {image: auto[image] - others[better][image] for image in auto}
+            better, behind = hindsight
             worst = min(behind, key=lambda image: behind[image])
-            lines.append(
-                [
-                    case,
-                    label,
-                    better,
-                    f"{_mean(behind.values()):+.2f}",
-                    f"{behind[worst]:+.2f} ({worst})",
-                ]
-            )
+            mean = f"{_mean(behind.values()):+.2f}"
+            lines.append([case, label, better, mean, f"{behind[worst]:+.2f} ({worst})"])
     header = ["case", "method", "better in hindsight", "auto against it, dB", "worst image"]
     return _table(header, lines)
+
+
+def _hindsight(methods: dict[str, Records], label: str) -> tuple[str, dict[str, float]] | None:
+    """Return the better of 0 and the true noise, and by image what auto gained over it, in dB."""
+    others = {
+        told: _column(methods[label.replace("auto", told)], "psnr")
+        for told in ("0", "0.0", "true")
+        if "auto" in label and label.replace("auto", told) in methods
+    }
+    if not others:
+        return None
+    better = max(others, key=lambda told: _mean(others[told].values()))
+    auto = _column(methods[label], "psnr")
+    return better, {image: auto[image] - others[better][image] for image in auto}
 
 
 def coverage_table(records: Records) -> str:
@@ -250,6 +273,10 @@ def _column(rows: Records, name: str) -> dict[str, float]:
 
 def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
+
+
+def _median(rows: Records, name: str) -> float:
+    return float(np.median([row[name] for row in rows]))
 
 
 def _share(values: Iterable[float], holds: Callable[[float], bool]) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 
+import napari_superres as sr
+from napari_superres.models.families.microscopy.tensors import read_trained
+from napari_superres.models.weights import find_weights
 from napari_superres.training.camera import Camera
 from napari_superres.training.simulate import simulate
 
@@ -73,3 +79,25 @@ def test_quality_is_compared_on_the_same_images(tmp_path: Path) -> None:
     gain = rows["microscopy-x2 auto"]["psnr"] - rows["bicubic"]["psnr"]
     assert f"| ideal x2 | microscopy-x2 auto | {gain:+.2f} |" in shown
     assert 0.5 < rows["microscopy-x2 auto"]["covered"] <= 1
+
+
+def test_figures_are_written_into_a_card_without_touching_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model card has every figure that the documentation has."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    rewrite = importlib.import_module("quality_cards").rewrite
+    shipped = find_weights(sr.MODELS["linear-x2"])
+    [original] = shipped.values()
+    copy = tmp_path / original.name
+    shutil.copyfile(original, copy)
+    row = {"case": "ideal x2", "model": "linear-x2", "images": 3, "over_bicubic_db": 1.234}
+    rewrite(copy, {"real_micrographs": [row], "laws": {"seams": 1e-7}})
+    before, after = read_trained(original), read_trained(copy)
+    np.testing.assert_array_equal(before.tensors["kernels"], after.tensors["kernels"])
+    assert after.card["data"] == before.card["data"]
+    assert after.card["real_micrographs"] == [row]
+    told = copy.with_suffix(".md").read_text()
+    assert "3 planes that no training has seen" in told
+    assert "| ideal x2 | 1.23 |" in told
+    assert "- seams: 1e-07" in told
