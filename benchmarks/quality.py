@@ -53,6 +53,9 @@ OURS = (
     Method("microscopy-x{scale} auto", "microscopy-x{scale}", "auto"),
     Method("microscopy-x{scale} 0", "microscopy-x{scale}", 0.0),
     Method("microscopy-x{scale} true", "microscopy-x{scale}", "true"),
+    Method("microscopy-fast-x{scale} auto", "microscopy-fast-x{scale}", "auto"),
+    Method("microscopy-fast-x{scale} 0", "microscopy-fast-x{scale}", 0.0),
+    Method("microscopy-fast-x{scale} true", "microscopy-fast-x{scale}", "true"),
     Method("linear-x{scale}", "linear-x{scale}"),
 )
 _FULL = ("nearest", "bicubic", "spline", "lanczos")
