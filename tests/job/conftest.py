@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -107,3 +108,16 @@ def part_of(path: Path) -> Path:
 def shards_in(path: Path) -> list[Path]:
     """Return the files of finished blocks of an unfinished result."""
     return sorted(p for p in (part_of(path) / "image.zarr").rglob("c/**/*") if p.is_file())
+
+
+def snapshot(folder: Path, to: Path) -> None:
+    """Copy what a kill would leave: without a scratch file that goes while it is copied."""
+    for _ in range(100):
+        try:
+            shutil.copytree(folder, to)
+        except shutil.Error:
+            shutil.rmtree(to)
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"{folder} did not come to rest")

@@ -16,7 +16,7 @@ from napari_superres.errors import IncompleteError, OutputError, SettingError
 from napari_superres.formats.ome_zarr import open_image
 from napari_superres.job import Progress, exporting, run, write
 from napari_superres.job.parts import Part, parse_part
-from tests.job.conftest import part_of, shards_in, stack, tree
+from tests.job.conftest import part_of, shards_in, snapshot, stack, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ def test_a_part_that_was_killed_goes_on(tmp_path: Path, reference: dict[str, str
     while next(steps).done < 4:
         pass
     dead = tmp_path / "dead"
-    shutil.copytree(part_of(path), dead)
+    snapshot(part_of(path), dead)
     steps.close()
     shutil.rmtree(part_of(path))
     dead.rename(part_of(path))
