@@ -134,7 +134,7 @@ def unseen() -> dict[str, np.ndarray]:
 def test_the_weights_that_ship_beat_interpolation_and_state_their_error(
     model: str, unseen: dict[str, np.ndarray]
 ) -> None:
-    """A file that was mixed up, or trained to little, would pass all other tests."""
+    """A file that was mixed up, or trained too little, would pass all other tests."""
     spec = sr.MODELS[model]
     gains, covered = [], []
     for pair in degraded_pairs(unseen, spec.scale).values():
