@@ -18,9 +18,8 @@ from typing import Any
 
 from quality_tables import summary
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from napari_superres.models.cards import card_text
+from napari_superres.training.export import write_weights
 
 EMBEDDED = Path(str(resources.files("napari_superres.models") / "embedded"))
 _RIVAL = "realesr-general-x4v3"
@@ -40,15 +39,20 @@ def main() -> None:
 
 
 def rewrite(path: Path, figures: dict[str, Any]) -> None:
-    """Replace figures in a weight file's card, and the card beside it; tensors stay as they are."""
+    """Replace figures in a weight file's card, and the card beside it; tensors stay as they are.
+
+    Parameters
+    ----------
+    path : Path
+        Of the weight file; named as its card says.
+    figures : dict
+        Entries of the card, JSON values; others stay.
+    """
     with safe_open(path, framework="np") as file:
-        metadata = file.metadata()
+        sizes = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    card = json.loads(metadata["card"]) | figures
-    unfinished = path.with_suffix(".part")
-    save_file(tensors, unfinished, metadata={**metadata, "card": json.dumps(card)})
-    unfinished.replace(path)
-    path.with_suffix(".md").write_text(card_text(card), encoding="utf-8")
+    card = json.loads(sizes.pop("card")) | figures
+    write_weights(path.parent, sizes.pop("kind"), int(sizes.pop("scale")), tensors, card, sizes)
 
 
 def _laws(found: dict[str, Any], name: str) -> dict[str, Any]:

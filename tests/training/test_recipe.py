@@ -74,6 +74,8 @@ def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) ->
     assert steps == [10, 20]
     assert content.card["training"]["steps_done"] == TINY.own_steps
     assert load_average(state / "x2", BEST)[2] == TINY.own_steps
+    with pytest.raises(OutputError, match=r"end in \.safetensors"):
+        next(make_weights(TINY, state, output.with_suffix(".v2"), **QUICK))
     with pytest.raises(OutputError, match="exists already"):
         next(make_weights(TINY, state, output, **QUICK))
     with pytest.raises(SettingError, match="channels=4"):

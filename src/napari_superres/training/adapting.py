@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_superres._version import __version__
-from napari_superres.errors import OutputError, SettingError
-from napari_superres.training.export import LIMITS, parameter_count, save_weights
+from napari_superres.errors import SettingError
+from napari_superres.training.export import LIMITS, check_output, parameter_count, save_weights
 from napari_superres.training.finetune import (
     BEST,
     TuneRecord,
@@ -106,7 +106,7 @@ def adapt(
     InputError
         If an image is too small, or has no contrast.
     """
-    _check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite)
     embedded, based_on = embedded_network(settings.scale)
     parts = gather(images, settings.scale, embedded.radius)
     facts = {**based_on, "images": parts.facts}
@@ -140,13 +140,6 @@ def adapt(
         save_weights(output, "network", settings.scale, tensors, card, sizes)
         written = output
     yield Outcome(helped, verdict, paired, written)
-
-
-def _check_output(output: Path, *, overwrite: bool) -> None:
-    if output.suffix != ".safetensors":
-        raise OutputError(f"'{output}' is no name for a model.", "Let it end in .safetensors.")
-    if output.exists() and not overwrite:
-        raise OutputError(f"'{output}' exists already.", "Use overwrite, or another name.")
 
 
 def _claim(

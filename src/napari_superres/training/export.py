@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from napari_superres.errors import OutputError
 from napari_superres.models.cards import card_text
 from napari_superres.models.families.microscopy.tensors import FORMAT
 from napari_superres.training.heads import (
@@ -182,6 +183,20 @@ def gains(records: Iterable[dict[str, Any]], scale: int) -> dict[str, dict[str, 
             for method in rows[0]
         }
     return table
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that no weight file can have, or may not have without being asked.
+
+    Raises
+    ------
+    OutputError
+        If it does not end in ``.safetensors``, or is there already and is not to be replaced.
+    """
+    if path.suffix != ".safetensors":
+        raise OutputError(f"'{path}' is no name for a model.", "Let it end in .safetensors.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"'{path}' exists already.", "Use overwrite, or another name.")
 
 
 def write_weights(

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_superres.errors import OutputError, SettingError
+from napari_superres.errors import SettingError
 from napari_superres.training.classical import interpolate
-from napari_superres.training.export import export
+from napari_superres.training.export import check_output, export
 from napari_superres.training.preview import EDGE, write_preview
 from napari_superres.training.train import CHECKPOINT, TrainSettings, load_average, train
 from napari_superres.training.validate import degraded_pairs, held_out, predict
@@ -121,11 +121,10 @@ def make_weights(
     SettingError
         If the folder holds a training of another network or seed.
     OutputError
-        If one of the files is there already.
+        If the output does not end in ``.safetensors``, or one of the files is there already.
     """
-    if not overwrite:
-        for scale in settings.stream.scales:
-            _check_free(output.with_name(f"{output.stem}-x{scale}.safetensors"))
+    for scale in settings.stream.scales:
+        check_output(output.with_stem(f"{output.stem}-x{scale}"), overwrite=overwrite)
     yield from _stage(settings, folder, patience=patience, device=device, every=every)
     scales = settings.stream.scales
     folders = [folder / f"x{scale}" for scale in scales] if settings.own_steps else [folder]
@@ -194,11 +193,6 @@ def _stage(
         )
         if stopped:
             break
-
-
-def _check_free(path: Path) -> None:
-    if path.exists():
-        raise OutputError(f"'{path}' exists already.", "Use overwrite, or another name.")
 
 
 def _best(folder: Path) -> str:
