@@ -1,8 +1,8 @@
 """The steps of a training: simulated scenes and a seed, nothing else.
 
 Stop it whenever you like and start the same again: it goes on from the last checkpoint. One thread
-computes, one further process draws. ``log.jsonl`` has one line for every 50 steps; `validate` and
-`export` read ``checkpoint.pt``. `recipe` puts trainings together.
+computes, one further process draws. ``log.jsonl`` has one line for every 50 steps; `export`
+reads ``checkpoint.pt``. `recipe` puts trainings together.
 """
 
 from __future__ import annotations

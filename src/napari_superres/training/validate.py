@@ -1,8 +1,4 @@
-"""How a training stands: held-out simulated scenes, degraded, against the classical methods.
-
-::
-
-    python -m napari_superres.training.validate STATE_FOLDER
+"""Held-out simulated scenes, degraded, against the classical methods.
 
 The degradations are those of the project's benchmark. Seeds are from a stream that training never
 touches.
@@ -10,10 +6,7 @@ touches.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +22,6 @@ from napari_superres.training.classical import (
 from napari_superres.training.simulate import Pair, degrade, draw
 from napari_superres.training.specimens import STRUCTURES
 from napari_superres.training.stream import random_scene
-from napari_superres.training.train import load_average
 from napari_superres.trust.similarity import psnr
 
 if TYPE_CHECKING:
@@ -220,58 +212,3 @@ def evaluate(
                     {"image": name, "degradation": how.name, "scale": scale, "psnr": gains}
                 )
     return records
-
-
-def summary(records: list[dict[str, Any]]) -> str:
-    """Return the table of mean gains over bicubic, and of the network over the best method.
-
-    The best classical method is the one with the best mean in its row.
-    """
-    lines = [
-        f"{'case':<10} {'best classical':<22}"
-        f"{'faithful: bicubic, best':>26}{'restore: bicubic, best':>26}  worse than bicubic"
-    ]
-    for scale in sorted({record["scale"] for record in records}):
-        for how in DEGRADATIONS:
-            chosen = [
-                record["psnr"]
-                for record in records
-                if record["scale"] == scale and record["degradation"] == how.name
-            ]
-            gain = {
-                method: np.array([row[method] - row["bicubic"] for row in chosen])
-                for method in chosen[0]
-            }
-            classical = {
-                method: float(values.mean())
-                for method, values in gain.items()
-                if method not in ("faithful", "restore")
-            }
-            best = max(classical, key=lambda method: classical[method])
-            line = f"{how.name + f' x{scale}':<10} {best:<15}{classical[best]:+6.2f} "
-            for ours in ("faithful", "restore"):
-                if ours in gain:
-                    mean = float(gain[ours].mean())
-                    line += f"{mean:>+18.2f}{mean - classical[best]:>+8.2f}"
-                else:
-                    line += " " * 26
-            last = gain.get("restore", gain["faithful"])
-            lines.append(f"{line}  {100 * float((last < -0.1).mean()):.0f} %")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Print the table for a training's last checkpoint."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("folder", type=Path, help="where the training keeps its state")
-    parser.add_argument("--count", type=int, default=2, help="images of each kind")
-    chosen = parser.parse_args()
-    network, _, step = load_average(chosen.folder)
-    records = evaluate(network, held_out(chosen.count))
-    print(f"step {step}\n{summary(records)}")
-    written = chosen.folder / f"validation-{step}.json"
-    written.write_text(json.dumps(records), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
