@@ -9,6 +9,10 @@ Sharp images (simulated ones by seeds that no training uses, and the middle plan
 the files in ``--real``) are degraded in three ways: *ideal*, the mean over the area of each source
 pixel; *psf_hi* and *psf_lo*, a Gaussian PSF of 0.6 source pixels, area mean, Poisson noise of 1000
 and 100 photons at the peak, read noise of 1.6 electrons, a gain of 2, a pedestal of 100, uint16.
+Two more are computed if ``--cases`` names them: *scan*, the light at the centres of wider pixels
+instead of a mean over them, without any blur, with 100 photons, as of a confocal that scans with
+wider steps; and *wide*, as psf_hi with a PSF of 1.1 source pixels and 500 photons, as of a confocal
+beside a STED.
 All methods see the same source. Gains are paired: differences on the same image, then their mean.
 
 Wiener and Richardson-Lucy are told the PSF and the noise class, and each row takes the parameters
@@ -34,6 +38,7 @@ from quality_tables import report
 
 from napari_superres.training.validate import (
     DEGRADATIONS,
+    FURTHER,
     Degradation,
     classical_results,
     degraded,
@@ -74,7 +79,7 @@ def main() -> None:
         (name, sharp, number, scale, how, chosen)
         for number, (name, sharp) in enumerate(images.items())
         for scale in chosen.scales
-        for how in DEGRADATIONS
+        for how in (*DEGRADATIONS, *FURTHER)
         if how.name in chosen.cases
     ]
     began = time.monotonic()
@@ -229,13 +234,14 @@ def _run(jobs: Sequence[Any], workers: int) -> Iterator[list[dict[str, Any]]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     names = [how.name for how in DEGRADATIONS]
+    further = [how.name for how in FURTHER]
     parser.add_argument("--real", type=Path, help="a folder of sharp micrographs")
     parser.add_argument("--skip", type=int, default=0, help="files of it to leave out first")
     parser.add_argument("--every", type=int, default=1, help="take every so manieth file")
     parser.add_argument("--count", type=int, default=2, help="simulated images of each kind")
     parser.add_argument("--edge", type=int, default=384, help="longest edge of a sharp image")
     parser.add_argument("--images", default="", help="pattern that names of images must match")
-    parser.add_argument("--cases", nargs="+", choices=names, default=names)
+    parser.add_argument("--cases", nargs="+", choices=names + further, default=names)
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 4])
     parser.add_argument("--only", default="", help="pattern that our methods must match")
     parser.add_argument("--weights", type=Path, action="append", default=[], help="a candidate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,14 @@ from napari_superres.errors import OutputError, SettingError
 from napari_superres.training.camera import Camera, make_camera
 from napari_superres.training.optics import Optics
 from napari_superres.training.pairs import PairSettings, simulate_images, write_pairs
-from napari_superres.training.simulate import FLUORESCENT, Scene, area_mean, draw_stack, simulate
+from napari_superres.training.simulate import (
+    FLUORESCENT,
+    Scene,
+    area_mean,
+    centres,
+    draw_stack,
+    simulate,
+)
 from napari_superres.training.specimens import STRUCTURES, STYLES
 from napari_superres.training.stream import random_scene
 
@@ -50,7 +58,7 @@ def test_the_command_line_says_everything_that_the_simulator_takes(
     said = "--kind mitochondria --style hollow --scale 2 --shape 16,20 --planes 2 --step 0.4"
     said += " --optics confocal --na 1.2 --index 1.33 --wavelength 600 --excitation 561"
     said += " --pixel-size 0.2 --aberration coma=0.05 --photons 50 --bits 8 --camera scmos"
-    said += " --blur 0.3 --haze 0.2 --count 2 --seed 5 --json -q"
+    said += " --blur 0.3 --scanned --haze 0.2 --count 2 --seed 5 --json -q"
     assert _run(["simulate", "--out", str(tmp_path), *said.split()]) == 0
     first, second = json.loads(capsys.readouterr().out)["pairs"]
     assert (first["seed"], second["seed"]) == (5, 6)
@@ -79,7 +87,9 @@ def test_the_command_line_says_everything_that_the_simulator_takes(
         camera=Camera(**first["camera"]),
         blur_sigma=0.3,
         step=0.4,
+        scanned=first["scanned"],
     )
+    assert first["scanned"]
     np.testing.assert_array_equal(source.data, again.source)
 
 
@@ -98,11 +108,10 @@ def test_a_culture_of_cells_has_two_aligned_channels() -> None:
     pair = simulate_images(settings, 1)
     assert (pair.source.axes, pair.source.shape) == ("czyx", (2, 3, 24, 30))
     truth = np.asarray(pair.truth.data)
-    smooth = simulate_images(
-        PairSettings((24, 30), 3, scale=2, scene=scene, cells=True, camera=NOISELESS, blur_sigma=0),
-        1,
-    )
+    smooth = simulate_images(replace(settings, blur_sigma=0), 1)
     np.testing.assert_allclose(smooth.source.data, area_mean(truth, 2), rtol=1e-5)
+    scan = simulate_images(replace(settings, blur_sigma=0, scanned=True), 1)
+    np.testing.assert_allclose(scan.source.data, centres(truth, 2), rtol=1e-5)
     assert [channel.name for channel in pair.source.channels] == ["DNA", "microtubules"]
     assert "EmissionWavelength" in pair.source.metadata["ome_xml"]
 

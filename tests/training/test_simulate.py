@@ -52,6 +52,29 @@ def test_source_without_blur_and_noise_is_the_area_mean_of_its_truth(
     np.testing.assert_allclose(pair.source, area_mean(pair.truth, scale), rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_scan_sees_the_light_at_the_centres_of_pixels(scale: int) -> None:
+    """Taken at their corners, all pairs of coarse and fine scans would be shifted."""
+    y, x = np.mgrid[: 24 * scale, : 20 * scale].astype(np.float32)
+    light = 1 + np.sin(y / 9) * np.cos(x / 11)
+    pair = degrade(light, scale, np.random.default_rng(0), camera=NOISELESS, scanned=True)
+    middle = (scale - 1) / 2
+    at_y, at_x = y[::scale, ::scale] + middle, x[::scale, ::scale] + middle
+    light_there = 1 + np.sin(at_y / 9) * np.cos(at_x / 11)
+    seen = (pair.source - 100) / NOISELESS.levels_per_unit
+    inner = (slice(3, -3), slice(3, -3))  # a spline through mirrored borders is not the wave there
+    np.testing.assert_allclose(seen[inner], light_there[inner], atol=1e-4)
+    assert np.abs(area_mean(light, scale) - light_there)[inner].max() > 1e-3
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_an_image_of_broken_blocks_is_refused(scanned: bool) -> None:
+    """Cropped in silence, truth and source would no longer cover the same ground."""
+    light = np.ones((8, 9), np.float32)
+    with pytest.raises(SettingError, match="8 x 9"):
+        degrade(light, 2, np.random.default_rng(0), camera=NOISELESS, scanned=scanned)
+
+
 def test_blur_moves_no_light_and_no_centre() -> None:
     """A blur that shifts by part of a pixel would be learned as a shift."""
     light = np.zeros((64, 64), np.float32)

@@ -84,6 +84,11 @@ _LIT = {"confocal": ("excitation", "pinhole"), "light-sheet": ("sheet",)}
 )
 @click.option("--blur", type=float, default=0.5, show_default=True, help="Sigma in source pixels.")
 @click.option(
+    "--scanned",
+    is_flag=True,
+    help="A spot scans with wide steps: a pixel is the light at its centre, not over its area.",
+)
+@click.option(
     "--camera",
     type=click.Choice(list(CAMERAS)),
     default="ccd",
@@ -178,6 +183,7 @@ def _settings(kind: str, wishes: dict[str, Any]) -> PairSettings:
         cells=kind == CELLS,
         camera=None if chance else make_camera(wishes["camera"], **changes),
         blur_sigma=wishes["blur"],
+        scanned=wishes["scanned"],
     )
 
 

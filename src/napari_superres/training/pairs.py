@@ -68,6 +68,8 @@ class PairSettings:
         None leaves it to chance.
     blur_sigma : float
         Further blur of the source, in source pixels.
+    scanned : bool
+        Whether a source pixel is the light at its centre, not the mean over its area.
     """
 
     shape: tuple[int, int] = (128, 128)
@@ -78,6 +80,7 @@ class PairSettings:
     cells: bool = False
     camera: Camera | None = field(default_factory=Camera)
     blur_sigma: float = 0.5
+    scanned: bool = False
 
     def __post_init__(self) -> None:
         if min(*self.shape, self.planes, self.scale) < 1:
@@ -269,6 +272,7 @@ def _plain_pair(settings: PairSettings, seed: int) -> Pair:
         camera=settings.camera,
         blur_sigma=settings.blur_sigma,
         step=settings.step,
+        scanned=settings.scanned,
     )
 
 
@@ -291,7 +295,14 @@ def _cell_pairs(settings: PairSettings, seed: int) -> list[Pair]:
         light = light[:, 0]
     light = light + np.float32(settings.scene.background)
     return [
-        degrade(seen, settings.scale, rng, camera=settings.camera, blur_sigma=settings.blur_sigma)
+        degrade(
+            seen,
+            settings.scale,
+            rng,
+            camera=settings.camera,
+            blur_sigma=settings.blur_sigma,
+            scanned=settings.scanned,
+        )
         for seen in light
     ]
 

@@ -133,6 +133,7 @@ def simulate(
     camera: Camera | None = None,
     blur_sigma: float = 0.5,
     step: float = STEP,
+    scanned: bool = False,
 ) -> Pair:
     """Return a simulated source image with its truth.
 
@@ -155,6 +156,9 @@ def simulate(
         0 samples the truth by area alone.
     step : float
         Distance between the planes of a focal series, in micrometres.
+    scanned : bool
+        Whether a source pixel is the light at its centre, as of a spot that scans with wide steps,
+        and not the mean over its area; see `degrade`.
 
     Returns
     -------
@@ -179,7 +183,7 @@ def simulate(
     light = (
         draw(scene, fine, rng) if len(shape) == 2 else draw_stack(scene, shape[0], fine, rng, step)
     )
-    return degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma)
+    return degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma, scanned=scanned)
 
 
 def draw(scene: Scene, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -282,8 +286,9 @@ def degrade(
     *,
     camera: Camera,
     blur_sigma: float = 0.0,
+    scanned: bool = False,
 ) -> Pair:
-    """Return the pair that a coarse camera makes of a fine image.
+    """Return the pair that a coarse camera, or a coarse scan, makes of a fine image.
 
     Parameters
     ----------
@@ -297,6 +302,9 @@ def degrade(
         The sensor, on the coarse grid.
     blur_sigma : float
         Gaussian blur before sampling, in source pixels.
+    scanned : bool
+        Whether a source pixel is the light at its centre, as where a spot scans with wide steps,
+        and not the mean over its area. Detail finer than the steps then folds into coarser.
 
     Returns
     -------
@@ -312,13 +320,40 @@ def degrade(
         seen = ndimage.gaussian_filter(
             light, blur_sigma * scale, mode="reflect", truncate=5, axes=(-2, -1)
         )
-    coarse = area_mean(seen, scale)
+    coarse = centres(seen, scale) if scanned else area_mean(seen, scale)
     return Pair(
         source=expose(coarse, camera, rng),
         truth=(light * camera.levels_per_unit + camera.offset).astype(np.float32),
         scale=scale,
         noise=noise_std(coarse, camera),
     )
+
+
+def centres(image: np.ndarray, scale: int) -> np.ndarray:
+    """Return the light at the centre of each block of ``scale * scale`` pixels.
+
+    Parameters
+    ----------
+    image : np.ndarray, shape (..., scale * y, scale * x)
+        Fine image, not negative.
+    scale : int
+        Pixels a block, along each axis. Between pixels, a cubic spline interpolates.
+
+    Returns
+    -------
+    np.ndarray, shape (..., y, x), float32
+
+    Raises
+    ------
+    SettingError
+        If `scale` does not divide both edges.
+    """
+    middle = (scale - 1) / 2
+    height, width = _blocked(image, scale)
+    planes = image.reshape(-1, height, width)  # a spline must not pass through several
+    seen = [ndimage.shift(one, -middle, mode="reflect")[::scale, ::scale] for one in planes]
+    coarse = (*image.shape[:-2], height // scale, width // scale)
+    return np.maximum(np.reshape(seen, coarse), 0).astype(np.float32)
 
 
 def area_mean(image: np.ndarray, scale: int) -> np.ndarray:
@@ -340,12 +375,19 @@ def area_mean(image: np.ndarray, scale: int) -> np.ndarray:
     SettingError
         If `scale` does not divide both edges.
     """
-    *leading, height, width = image.shape
+    height, width = _blocked(image, scale)
+    leading = image.shape[:-2]
+    blocks = image.reshape(*leading, height // scale, scale, width // scale, scale)
+    return np.asarray(blocks.mean(axis=(-3, -1)))
+
+
+def _blocked(image: np.ndarray, scale: int) -> tuple[int, int]:
+    """Return height and width of an image that can be cut into blocks."""
+    height, width = image.shape[-2:]
     if height % scale or width % scale:
         msg = f"a {height} x {width} image cannot be cut into blocks of {scale} x {scale} pixels."
         raise SettingError(msg)
-    blocks = image.reshape(*leading, height // scale, scale, width // scale, scale)
-    return np.asarray(blocks.mean(axis=(-3, -1)))
+    return height, width
 
 
 def _shading(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

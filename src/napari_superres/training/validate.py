@@ -48,6 +48,8 @@ class Degradation:
         For Richardson-Lucy: numbers to try.
     slopes : tuple of float
         For Wiener: spectral slopes to try.
+    scanned : bool
+        Whether it is sampled at the centres of pixels, as by a spot that scans with wide steps.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Degradation:
     photons: float | None
     iterations: tuple[int, ...]
     slopes: tuple[float, ...] = (2.0, 2.5, 3.0)
+    scanned: bool = False
 
     @property
     def camera(self) -> Camera:
@@ -67,6 +70,12 @@ DEGRADATIONS = (
     Degradation("psf_hi", 0.6, 1000, (3, 5, 10)),
     Degradation("psf_lo", 0.6, 100, (1, 2, 3)),
 )
+FURTHER = (
+    Degradation("scan", 0.0, 100, (1, 2, 3), scanned=True),
+    Degradation("wide", 1.1, 500, (5, 10, 20)),
+)
+"""Cases that no training aims at: a coarse scan through the same optics, which has no blur that the
+truth has not; and a PSF wider than any in training, as a confocal's is beside a STED's."""
 
 
 def held_out(count: int, edge: int = 256, first: int = 0) -> dict[str, np.ndarray]:
@@ -120,7 +129,9 @@ def degraded(light: np.ndarray, scale: int, how: Degradation, number: int) -> Pa
     height, width = (edge - edge % scale for edge in light.shape)
     rng = np.random.default_rng([1, _VALIDATION_STREAM, number, scale])
     sharp = light[:height, :width]
-    return degrade(sharp, scale, rng, camera=how.camera, blur_sigma=how.blur_sigma)
+    return degrade(
+        sharp, scale, rng, camera=how.camera, blur_sigma=how.blur_sigma, scanned=how.scanned
+    )
 
 
 def degraded_pairs(images: Mapping[str, np.ndarray], scale: int) -> dict[str, Pair]:
