@@ -46,6 +46,22 @@ def test_bfloat16_on_a_cpu_is_close(shared: Path, membranes: np.ndarray) -> None
     assert 0 < np.abs(fast - exact).max() < 0.05
 
 
+def test_bfloat16_is_computed_where_no_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PyTorch's own error names instruction sets, of which a user has never heard."""
+    monkeypatch.setattr("napari_superres.models.convolutions._multiplies_bfloat16", lambda: False)
+    rng = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(*shape, generator=rng).to(torch.bfloat16)
+        for shape in ((1, 4, 9, 9), (5, 4, 3, 3), (5,))
+    )
+    found = convolve2d(x, weight, bias, (1, 1))
+    exact = torch.nn.functional.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    assert found.dtype == torch.bfloat16
+    assert (found.double() - exact).abs().max() <= 2**-8 * exact.abs().max()
+
+
 def test_float16_on_a_cpu_is_refused() -> None:
     """Else a user would wait for hours, or get an error out of the depths of torch."""
     with pytest.raises(SettingError, match="float16"):

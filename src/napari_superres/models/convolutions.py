@@ -8,6 +8,7 @@ processors with AVX2 or newer (shown by ``tests/models/test_realesrgan_exact.py`
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,17 +36,27 @@ def convolve2d(
     -------
     torch.Tensor, shape (n, out, y', x')
         On a CPU in float32 or bfloat16 with bits that do not depend on the size; elsewhere what
-        ``conv2d`` gives.
+        ``conv2d`` gives. A processor that cannot multiply bfloat16 computes in float32 and
+        rounds, as those that can do too.
     """
     known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
     if not known or x.dtype != weight.dtype or not torch.backends.mkldnn.is_available():
         return functional.conv2d(x, weight, bias, padding=padding)
+    if x.dtype == torch.bfloat16 and not _multiplies_bfloat16():
+        wide = (x.float(), weight.float(), None if bias is None else bias.float())
+        return convolve2d(*wide, padding).to(torch.bfloat16)
     if x.shape[1] == 1:
         # A single sample has two memory layouts at once, and oneDNN picks one by the size.
         more = (0, 0, 0, 0, 0, 1)
         x, weight = functional.pad(x, more), functional.pad(weight, more)
         x = x.contiguous(memory_format=torch.channels_last)
     return torch.mkldnn_convolution(x, weight, bias, padding, (1, 1), (1, 1), 1)
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    # Torch asks this itself before it calls oneDNN, but tells it by no public name.
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class SameBits(TorchFunctionMode):  # type: ignore[misc]
