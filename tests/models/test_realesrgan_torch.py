@@ -59,6 +59,7 @@ def test_bfloat16_is_computed_where_no_processor_multiplies_it(
     found = convolve2d(x, weight, bias, (1, 1))
     exact = torch.nn.functional.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     assert found.dtype == torch.bfloat16
+    # Rounded once, to eight bits of mantissa.
     assert (found.double() - exact).abs().max() <= 2**-8 * exact.abs().max()
 
 
