@@ -162,6 +162,29 @@ def test_what_is_said_overrides_what_is_estimated() -> None:
             degrading_for([], 2, **wrong)
 
 
+def test_a_coarser_scan_keeps_the_contrast_that_a_larger_pixel_averages() -> None:
+    """A confocal that takes wider steps has the same optics and the same noise a pixel."""
+    scan = degrading_for([], 2, scanned=True)
+    assert (scan.blur, scan.described["restoring"]) == (0, "with noise")
+    assert "centres" in str(scan)
+    assert "blur" not in str(scan)
+    x = np.indices((64, 64))[1]
+    light = (0.5 + 0.5 * np.sin(2 * np.pi * x / 4)).astype(np.float32)
+    piece = replace(gather([_sharp(planes=1)], 2, RADIUS).training[0], light=light)
+    area = degrading_for([], 2)
+    rng = np.random.default_rng(0)
+    for case in ("faithful", "restoring"):
+        pairs = [
+            one.coarser(light, 2) if case == "faithful" else one.restoring(piece, 2, rng)
+            for one in (replace(scan, photons=(1e5, 1e5)), replace(area, photons=(1e5, 1e5)))
+        ]
+        contrast = [float(pair.source[4:-4, 4:-4].std()) for pair in pairs]
+        assert contrast[0] == pytest.approx(0.5 / np.sqrt(2), abs=0.1)
+        assert contrast[1] < 0.75 * contrast[0]
+    told = degrading_for([], 2, scanned=True, blur=0.3, photons=(50, 50))
+    assert (told.scanned, told.blur, told.photons) == (True, 0.3, (50, 50))
+
+
 def test_examples_are_the_same_whenever_they_are_made() -> None:
     """A resumed run would otherwise be another run."""
     parts = gather([_sharp()], 2, RADIUS)
@@ -290,13 +313,23 @@ def test_the_command_says_how_it_went(
     sharp = tuned.with_name("sharp.ome.tif")
     output = tmp_path / "second.safetensors"
     said = ["train", "--on", str(sharp), "-o", str(output), "--steps", "2", "--json"]
-    said += ["--blur", "0.4", "--photons", "100:400", "--faithful", "0.2", "--threads", "1"]
+    said += [
+        "--scanned",
+        "--blur",
+        "0.4",
+        "--photons",
+        "100:400",
+        "--faithful",
+        "0.2",
+        "--threads",
+        "1",
+    ]
     assert _run(said) == 0
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["helped"] is (report["output"] is not None)
     assert report["verdict"] in err
-    assert "0.40 source pixels" in err
+    assert "centres of wider pixels, a blur of 0.40 source pixels" in err
     kept = json.loads((tmp_path / "second.training" / "settings.json").read_text())
     assert kept["degrading"]["photons"] == [100, 400]
 
@@ -306,6 +339,7 @@ def test_the_command_says_how_it_went(
     [
         ["--blur", "0.5"],
         ["--blur", "0"],
+        ["--scanned"],
         ["--photons", "9"],
         ["--axes", "yx"],
         ["--anyway"],

@@ -59,6 +59,26 @@ def test_examples_are_aligned_and_scaled(tmp_path: Path) -> None:
         assert np.abs(means - batch.source).max() < 0.01 * np.ptp(batch.source)
 
 
+@pytest.mark.parametrize("scanned", [False, True])
+def test_scanned_examples_see_the_centres_of_pixels(scanned: bool, tmp_path: Path) -> None:
+    """Light between the positions of a scan is not seen; a camera's pixel means over its area."""
+    shares = {"scanned": 1.0, "sharp": 0.0} if scanned else {"scanned": 0.0, "sharp": 1.0}
+    stream = replace(
+        TINY.stream, scales=(4,), faithful=0.0, first_scenes=1, scenes_a_step=0.0, batch=6, **shares
+    )
+    y, x = np.indices((96, 96))
+    spots = ((y + 1) // 2 % 2) * ((x + 1) // 2 % 2)
+    light = np.where(x < 48, spots, 0.25).astype(np.float16)
+    np.save(tmp_path / "scene-0-96-000000.npy", light)
+    [batch] = make_step(stream, 0, str(tmp_path))
+    blocks = batch.truth.reshape(6, 24, 4, 24, 4)
+    rough = blocks.std(axis=(2, 4))
+    for source, own in zip(batch.source[:, 0], rough, strict=True):
+        spotted = own > (own.min() + own.max()) / 2
+        brighter = source[spotted].mean() - source[~spotted].mean()
+        assert brighter > 1 if scanned else abs(brighter) < 0.5
+
+
 def test_random_scenes_are_all_possible() -> None:
     """A rare impossible microscope would stop a training after hours."""
     rng = np.random.default_rng(0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_superres.training.degrading import Degrading
 
 _OF_OWN_IMAGES = ("coarse", "axes", "series", "level", "channels")
-_DEGRADED = ("scale", "blur", "photons", "faithful", "anyway")
+_DEGRADED = ("scale", "blur", "scanned", "photons", "faithful", "anyway")
 _FROM_NOTHING = ("channel_count", "pairs", "device")
 
 
@@ -40,6 +40,11 @@ _FROM_NOTHING = ("channel_count", "pairs", "device")
 @click.option("--channels", help="Names or indices of the sharp images' channels, such as 0,DAPI.")
 @click.option("-s", "--scale", type=int, default=2, show_default=True, help="With --on: 2 or 4.")
 @click.option("--blur", type=float, help="Sigma in pixels of the coarse image.  [default: 0.6]")
+@click.option(
+    "--scanned",
+    is_flag=True,
+    help="Coarse images are scans with wider steps: light at centres of pixels, no blur.",
+)
 @click.option(
     "--photons",
     metavar="N|LO:HI|none",
@@ -199,6 +204,7 @@ def _degrading(images: Sequence[Image], wishes: dict[str, Any], *, quiet: bool) 
         blur=wishes["blur"],
         photons=parsing.photons(wishes["photons"]),
         faithful=wishes["faithful"],
+        scanned=wishes["scanned"],
     )
     if not quiet:
         talk(f"Sharp images are degraded by {degrading}")

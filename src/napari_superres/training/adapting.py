@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_superres.image import Image
     from napari_superres.models.families.microscopy.network import MicroscopyNet
+    from napari_superres.training.degrading import Degrading
     from napari_superres.training.own_images import Parts
 
 # Below this mean gain a model of one's own is not worth its keeping.
@@ -122,8 +123,7 @@ def adapt(
     network = load_average(folder, BEST)[0] if best.exists() else embedded
     paired = examiner.table(network)
     helped = best.exists() and examiner.gain(network) >= HELPS
-    noisy = settings.degrading.noisy
-    verdict = _verdict(paired, based_on["name"], noisy=noisy, helped=helped)
+    verdict = _verdict(paired, based_on["name"], settings.degrading, helped=helped)
     written = None
     if helped or anyway:
         bound, covered = _fit_bound(network, settings, parts, judge, examiner)
@@ -187,12 +187,9 @@ def _fit_bound(
 
 
 def _verdict(
-    paired: Mapping[str, Mapping[str, float]], name: str, *, noisy: bool, helped: bool
+    paired: Mapping[str, Mapping[str, float]], name: str, degrading: Degrading, *, helped: bool
 ) -> str:
-    cases = {
-        "faithful": "on a coarser grid alone",
-        "restoring": "with blur and noise" if noisy else "with blur",
-    }
+    cases = degrading.described
     gains = " and ".join(
         f"{row['gain']:+.2f} dB {cases[case]} (better in {100 * row['better']:.0f} % of "
         f"{row['images']:.0f} parts)"

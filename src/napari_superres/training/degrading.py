@@ -23,7 +23,7 @@ from napari_superres.training.own_images import (
     planes_of,
     read_window,
 )
-from napari_superres.training.simulate import Pair, area_mean, degrade
+from napari_superres.training.simulate import Pair, area_mean, centres, degrade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_superres.training.own_images import Piece
 
 FAITHFUL, RESTORING = "faithful", "restoring"
-"""Cases: a coarser grid alone, with `denoise=0`; and blur and noise, the noise known."""
+"""Cases: a coarser grid alone, with `denoise=0`; and blur or noise too, the noise known."""
 
 # As in the training of the embedded models, where nothing better is known.
 _USUAL_BLUR, _USUAL_SPREAD = 0.6, 0.12
@@ -72,6 +72,9 @@ class Degrading:
     anyhow : float
         Share of the other examples with any noise, as in the embedded models' training, so that
         the result stays good at what it was good at.
+    scanned : bool
+        Whether a source pixel is the light at its centre, as where a confocal scans with wider
+        steps, and not the mean over its area.
     """
 
     blur: float = _USUAL_BLUR
@@ -81,6 +84,7 @@ class Degrading:
     noisy: bool = True
     faithful: float = 0.45
     anyhow: float = 0.25
+    scanned: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.faithful <= 1:
@@ -94,7 +98,9 @@ class Degrading:
 
     def __str__(self) -> str:
         """Say what is done."""
-        parts = [f"a blur of {self.blur:.2f} source pixels"]
+        parts = ["sampling at the centres of wider pixels"] * self.scanned
+        if self.blur or not self.scanned:
+            parts.append(f"a blur of {self.blur:.2f} source pixels")
         if not self.noisy:
             parts.append("no noise")
         elif self.photons is None:
@@ -109,6 +115,13 @@ class Degrading:
         """Return what a model learns and is judged by."""
         restores = self.faithful < 1 and (self.noisy or self.blur > 0)
         return (FAITHFUL,) * (self.faithful > 0 or not restores) + (RESTORING,) * restores
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Return the cases in words that follow "a gain of so much"."""
+        lost = " and ".join(["blur"] * (self.blur > 0) + ["noise"] * self.noisy)
+        words = {FAITHFUL: "on a coarser grid alone", RESTORING: f"with {lost}"}
+        return {case: words[case] for case in self.cases}
 
     def camera(self, piece: Piece, rng: np.random.Generator | None = None) -> Camera:
         """Return a camera for a piece; the middle of its range if nothing random is wanted."""
@@ -125,22 +138,35 @@ class Degrading:
 
     def restoring(self, piece: Piece, scale: int, rng: np.random.Generator) -> Pair:
         """Return the pair by which a model is judged: the middle blur, the middle camera."""
-        return degrade(piece.light, scale, rng, camera=self.camera(piece), blur_sigma=self.blur)
+        return self._lost(piece.light, scale, rng, self.camera(piece), self.blur)
 
     def random(self, light: np.ndarray, piece: Piece, scale: int, rng: np.random.Generator) -> Pair:
         """Return a pair to learn from, of a part of a piece."""
         if rng.random() < self.faithful:
-            return faithful(light, scale)
+            return self.coarser(light, scale)
         sigma = float(np.clip(rng.normal(self.blur, self.blur_spread), 0, 2))
         camera = self.camera(piece, rng)
         if rng.random() < self.anyhow:
             camera = replace(self, photons=_USUAL_PHOTONS, noisy=True).camera(piece, rng)
-        return degrade(light, scale, rng, camera=camera, blur_sigma=sigma)
+        return self._lost(light, scale, rng, camera, sigma)
 
+    def coarser(self, light: np.ndarray, scale: int) -> Pair:
+        """Return the pair of a coarser grid alone: no blur, no noise but the sharp image's own."""
+        return Pair(self.sampled(light, scale), light, scale, 0.0)
 
-def faithful(light: np.ndarray, scale: int) -> Pair:
-    """Return the pair of a coarser grid alone: no blur, no noise but the sharp image's own."""
-    return Pair(area_mean(light, scale), light, scale, 0.0)
+    def sampled(self, light: np.ndarray, scale: int) -> np.ndarray:
+        """Return light on the coarser grid."""
+        return (centres if self.scanned else area_mean)(light, scale)
+
+    def _lost(
+        self,
+        light: np.ndarray,
+        scale: int,
+        rng: np.random.Generator,
+        camera: Camera,
+        sigma: float,
+    ) -> Pair:
+        return degrade(light, scale, rng, camera=camera, blur_sigma=sigma, scanned=self.scanned)
 
 
 def degrading_for(
@@ -151,6 +177,7 @@ def degrading_for(
     blur: float | None = None,
     photons: tuple[float, float] | Literal["none"] | None = None,
     faithful: float | None = None,
+    scanned: bool = False,
 ) -> Degrading:
     """Return how sharp images are degraded: as is usual, as a coarse image shows, or as is said.
 
@@ -168,15 +195,18 @@ def degrading_for(
         Fewest and most in bright parts.
     faithful : float, optional
         Share of examples on a coarser grid alone.
+    scanned : bool
+        Whether coarse images are scans with wider steps, through the same optics: sampled at the
+        centres of pixels, and not blurred where neither `like` nor `blur` tells otherwise.
 
     Returns
     -------
     Degrading
     """
-    found = Degrading()
+    found = Degrading(blur=0.0, blur_spread=0.0, scanned=True) if scanned else Degrading()
     if like:
         coarse = [image.transposed(canonical_axes(image.axes)) for image in like]
-        found = from_coarse(coarse, gather(images, scale, 0).training, scale)
+        found = from_coarse(coarse, gather(images, scale, 0).training, scale, found)
     if blur is not None:
         found = replace(found, blur=blur, blur_spread=min(found.blur_spread, 0.1 * blur))
     if photons == "none":
@@ -187,7 +217,9 @@ def degrading_for(
     return found if faithful is None else replace(found, faithful=faithful)
 
 
-def from_coarse(images: Sequence[Image], pieces: Sequence[Piece], scale: int) -> Degrading:
+def from_coarse(
+    images: Sequence[Image], pieces: Sequence[Piece], scale: int, usual: Degrading
+) -> Degrading:
     """Return the degradation that makes sharp images look like real coarse ones.
 
     Parameters
@@ -198,6 +230,8 @@ def from_coarse(images: Sequence[Image], pieces: Sequence[Piece], scale: int) ->
         Sharp images.
     scale : int
         Scale factor between the two.
+    usual : Degrading
+        What the images do not tell.
 
     Returns
     -------
@@ -232,10 +266,11 @@ def from_coarse(images: Sequence[Image], pieces: Sequence[Piece], scale: int) ->
         )
     seen = np.mean([power for power, _ in spectra], axis=0)
     noise = float(np.mean([level for _, level in spectra]))
-    blur = _matching_blur(seen, noise, pieces, scale)
+    blur = _matching_blur(seen, noise, pieces, scale, usual)
     photons = float(np.exp(np.mean([np.log(camera.photons or 1) for camera in cameras])))
     read_noise = float(np.mean([camera.read_noise for camera in cameras]))
-    return Degrading(
+    return replace(
+        usual,
         blur=blur,
         blur_spread=0.1,
         photons=(photons / _DOUBT, photons * _DOUBT),
@@ -244,7 +279,9 @@ def from_coarse(images: Sequence[Image], pieces: Sequence[Piece], scale: int) ->
     )
 
 
-def _matching_blur(seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int) -> float:
+def _matching_blur(
+    seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int, usual: Degrading
+) -> float:
     costs = []
     for sigma in _BLURS:
         coarse = []
@@ -252,7 +289,7 @@ def _matching_blur(seen: np.ndarray, noise: float, pieces: Sequence[Piece], scal
             light = piece.light[: _WINDOW * scale, : _WINDOW * scale]
             if sigma:
                 light = ndimage.gaussian_filter(light, sigma * scale, mode="reflect")
-            coarse.append(area_mean(light, scale))
+            coarse.append(usual.sampled(light, scale))
         costs.append(_misfit(seen, _power(coarse), noise))
     return float(_BLURS[int(np.argmin(costs))])
 

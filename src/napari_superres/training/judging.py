@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_superres.training.classical import interpolate
-from napari_superres.training.degrading import FAITHFUL, faithful
+from napari_superres.training.degrading import FAITHFUL
 from napari_superres.training.heads import error_ratios
 from napari_superres.training.preview import EDGE
 from napari_superres.training.validate import predict
@@ -88,7 +88,7 @@ class Judge:
             rng = np.random.default_rng([seed, _JUDGE_STREAM, int(number)])
             for case in degrading.cases:
                 pair = (
-                    faithful(piece.light, scale)
+                    degrading.coarser(piece.light, scale)
                     if case == FAITHFUL
                     else degrading.restoring(piece, scale, rng)
                 )

@@ -63,6 +63,9 @@ class StreamSettings:
         Share of examples without blur whose noise belongs to the target.
     sharp : float
         Share of the other examples that are not blurred either.
+    scanned : float
+        Share of the other examples that are sampled at the centres of pixels, without blur, as
+        where a confocal scans with wider steps; detail finer than the steps folds into coarser.
     blur : tuple of float
         Mean and standard deviation of the blur's sigma in source pixels, where there is one. A
         sharp specimen behind a wide PSF and a smooth one behind a narrow PSF can give the same
@@ -79,6 +82,7 @@ class StreamSettings:
     most_scenes: int = 12000
     faithful: float = 0.45
     sharp: float = 0.2
+    scanned: float = 0.12
     blur: tuple[float, float] = (0.6, 0.12)
 
 
@@ -130,10 +134,10 @@ def make_step(settings: StreamSettings, step: int, folder: str) -> list[Batch]:
             light = scene(settings, int(rng.integers(available)), Path(folder))
             light = _crop(light, settings.patch * scale, rng)
             faithful = rng.random() < settings.faithful
-            sigma = 0.0
-            if not faithful and rng.random() >= settings.sharp:
-                sigma = float(np.clip(rng.normal(*settings.blur), 0.3, 0.9))
-            examples.append(example(light, scale, faithful=faithful, blur_sigma=sigma, rng=rng))
+            scanned, sigma = (False, 0.0) if faithful else _sampling(settings, rng)
+            examples.append(
+                example(light, scale, faithful=faithful, blur_sigma=sigma, scanned=scanned, rng=rng)
+            )
         source, noise, truth = (np.stack(part) for part in zip(*examples, strict=True))
         batches.append(Batch(source[:, None], noise.astype(np.float32), truth[:, None], scale))
     return batches
@@ -245,6 +249,7 @@ def example(
     *,
     faithful: bool,
     blur_sigma: float,
+    scanned: bool,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """Return a source, what is told about its noise, and the target.
@@ -261,6 +266,8 @@ def example(
         False: the source is blurred and noisy.
     blur_sigma : float
         In source pixels; not used for a faithful example.
+    scanned : bool
+        Whether it is sampled at the centres of pixels; not used for a faithful example.
     rng : np.random.Generator
         Source of randomness.
 
@@ -282,7 +289,7 @@ def example(
             source = np.rint(source / step) * step
     else:
         camera = random_camera(rng, 30, 20000)
-        pair = degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma)
+        pair = degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma, scanned=scanned)
         source, truth = pair.source, pair.truth
         # An estimate from one image is never exact, and shot noise varies over the image.
         noise = pair.noise * float(np.exp(rng.normal(0, 0.15)))
@@ -300,6 +307,14 @@ def in_own_units(
         noise / spread,
         ((truth - mean) / spread).astype(np.float32),
     )
+
+
+def _sampling(settings: StreamSettings, rng: np.random.Generator) -> tuple[bool, float]:
+    """Return whether a restoring example is scanned, and the sigma of its blur."""
+    way = rng.random()
+    if way < settings.scanned + settings.sharp:
+        return bool(way < settings.scanned), 0.0
+    return False, float(np.clip(rng.normal(*settings.blur), 0.3, 0.9))
 
 
 def _crop(light: np.ndarray, edge: int, rng: np.random.Generator) -> np.ndarray:
