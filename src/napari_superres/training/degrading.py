@@ -1,8 +1,4 @@
-"""How a user's sharp images lose detail and gain noise: as asked for, or as a coarse image shows.
-
-`from_coarse` compares a real coarse image with the sharp ones: its noise gives the photons, and the
-fall of its power spectrum gives the blur.
-"""
+"""How a user's sharp images lose detail and gain noise: as said, or as a coarse image shows."""
 
 from __future__ import annotations
 
@@ -10,19 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import ndimage
 
-from napari_superres.errors import InputError, SettingError
+from napari_superres.errors import SettingError
 from napari_superres.planning import canonical_axes
-from napari_superres.surveying import PERCENTILES
-from napari_superres.training.own_images import (
-    MOST_PHOTONS,
-    estimated_camera,
-    gather,
-    light_camera,
-    planes_of,
-    read_window,
-)
+from napari_superres.training.likeness import DOUBT, from_coarse
+from napari_superres.training.own_images import gather, light_camera
 from napari_superres.training.simulate import Pair, area_mean, centres, degrade
 
 if TYPE_CHECKING:
@@ -38,15 +26,9 @@ FAITHFUL, RESTORING = "faithful", "restoring"
 # As in the training of the embedded models, where nothing better is known.
 _USUAL_BLUR, _USUAL_SPREAD = 0.6, 0.12
 _USUAL_PHOTONS = (30.0, 20000.0)
-# An estimate of photons is taken for right within this factor.
-_DOUBT = 3.0
 # Noise below this, where light is 0.5, tells that an image was averaged or cleaned, and nothing of
 # how a coarse one would be.
 _CLEAN = 0.005
-_BLURS = np.arange(0, 1.01, 0.05)
-_RINGS = np.arange(0.05, 0.51, 0.03)
-_COARSE = 0.2
-_WINDOW, _LEAST_WINDOW = 256, 48
 
 
 @dataclass(frozen=True)
@@ -130,7 +112,7 @@ class Degrading:
         few, many, read_noise = *(self.photons or _USUAL_PHOTONS), self.read_noise
         if self.photons is None and _std(piece.camera) >= _CLEAN:
             assert piece.camera.photons is not None
-            few, many = piece.camera.photons / _DOUBT, piece.camera.photons * _DOUBT
+            few, many = piece.camera.photons / DOUBT, piece.camera.photons * DOUBT
             read_noise = piece.camera.read_noise
         share = 0.5 if rng is None else float(rng.random())
         photons = float(np.exp(np.log(few) + share * np.log(many / few)))
@@ -188,7 +170,7 @@ def degrading_for(
     scale : int
         Scale factor that is to be learned.
     like : sequence of Image
-        Real coarse images of such specimens, see `from_coarse`.
+        Real coarse images of such specimens, see `likeness`.
     blur : float, optional
         In source pixels.
     photons : (float, float) or "none", optional
@@ -217,113 +199,7 @@ def degrading_for(
     return found if faithful is None else replace(found, faithful=faithful)
 
 
-def from_coarse(
-    images: Sequence[Image], pieces: Sequence[Piece], scale: int, usual: Degrading
-) -> Degrading:
-    """Return the degradation that makes sharp images look like real coarse ones.
-
-    Parameters
-    ----------
-    images : sequence of Image
-        Coarse images of such specimens, their axes in canonical order; all channels are used.
-    pieces : sequence of Piece
-        Sharp images.
-    scale : int
-        Scale factor between the two.
-    usual : Degrading
-        What the images do not tell.
-
-    Returns
-    -------
-    Degrading
-        Its blur is the one whose power spectrum, coarse noise added, falls as that of the coarse
-        images does. Specimens should be of one kind: what the comparison cannot explain otherwise,
-        it explains by blur.
-
-    Raises
-    ------
-    InputError
-        If the coarse images are too small or have no contrast.
-    """
-    spectra, cameras = [], []
-    for image in images:
-        for index in range(3 if image.rgb else image.size("c")):
-            windows = [
-                read_window(plane, slice(0, _WINDOW), slice(0, _WINDOW))
-                for plane in planes_of(image, index, 8)
-            ]
-            low, high = np.percentile(np.concatenate([w.ravel() for w in windows]), PERCENTILES)
-            if high <= low or min(windows[0].shape) < _LEAST_WINDOW:
-                continue
-            cameras.append(estimated_camera(windows, float(low), float(high)))
-            light = [(window - low) / (high - low) for window in windows]
-            spectra.append((_power(light), _noise_power(light, cameras[-1])))
-    if not spectra:
-        names = ", ".join(f"'{image.name}'" for image in images)
-        raise InputError(
-            f"{names} cannot tell blur and noise: no contrast, or below {_LEAST_WINDOW} pixels.",
-            "Give blur= and photons= yourself.",
-        )
-    seen = np.mean([power for power, _ in spectra], axis=0)
-    noise = float(np.mean([level for _, level in spectra]))
-    blur = _matching_blur(seen, noise, pieces, scale, usual)
-    photons = float(np.exp(np.mean([np.log(camera.photons or 1) for camera in cameras])))
-    read_noise = float(np.mean([camera.read_noise for camera in cameras]))
-    return replace(
-        usual,
-        blur=blur,
-        blur_spread=0.1,
-        photons=(photons / _DOUBT, photons * _DOUBT),
-        read_noise=read_noise,
-        noisy=photons < MOST_PHOTONS or read_noise > 0,
-    )
-
-
-def _matching_blur(
-    seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int, usual: Degrading
-) -> float:
-    costs = []
-    for sigma in _BLURS:
-        coarse = []
-        for piece in pieces[:: max(1, len(pieces) // 12)]:
-            light = piece.light[: _WINDOW * scale, : _WINDOW * scale]
-            if sigma:
-                light = ndimage.gaussian_filter(light, sigma * scale, mode="reflect")
-            coarse.append(usual.sampled(light, scale))
-        costs.append(_misfit(seen, _power(coarse), noise))
-    return float(_BLURS[int(np.argmin(costs))])
-
-
 def _std(camera: Camera) -> float:
     """Return the noise of a camera where light is 0.5."""
     assert camera.photons is not None
     return float(np.sqrt(0.5 * camera.photons + camera.read_noise**2) / camera.photons)
-
-
-def _misfit(seen: np.ndarray, model: np.ndarray, noise: float) -> float:
-    """Return how far a spectrum is from a model's, the specimen's own contrast left free."""
-    low = _RINGS[:-1] < _COARSE
-    gain = float(np.median(np.maximum(seen[low] - noise, 1e-12) / model[low]))
-    return float(np.mean((np.log(seen) - np.log(gain * model + noise)) ** 2))
-
-
-def _power(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean spectral power in rings of equal width, from coarse to Nyquist."""
-    totals = np.zeros(len(_RINGS) - 1)
-    for plane in planes:
-        window = np.hanning(plane.shape[0])[:, None] * np.hanning(plane.shape[1])[None, :]
-        power = np.abs(np.fft.rfft2((plane - plane.mean()) * window)) ** 2 / (window**2).sum()
-        radius = np.hypot(
-            np.fft.fftfreq(plane.shape[0])[:, None], np.fft.rfftfreq(plane.shape[1])[None, :]
-        )
-        count, _ = np.histogram(radius, _RINGS)
-        total, _ = np.histogram(radius, _RINGS, weights=power)
-        totals += total / np.maximum(count, 1)
-    return np.maximum(totals / len(planes), 1e-12)
-
-
-def _noise_power(planes: Sequence[np.ndarray], camera: Camera) -> float:
-    """Return the spectral power of a camera's noise, the same at all frequencies."""
-    assert camera.photons is not None
-    bright = float(np.mean([np.maximum(plane, 0).mean() for plane in planes]))
-    return bright / camera.photons + (camera.read_noise / camera.photons) ** 2
