@@ -17,6 +17,7 @@ import napari_superres as sr
 from napari_superres.cli import _run
 from napari_superres.errors import InputError, OutputError, SettingError
 from napari_superres.models.weights import find_model
+from napari_superres.planning import make_plan
 from napari_superres.training.adapting import Outcome, adapt
 from napari_superres.training.camera import Camera, expose
 from napari_superres.training.degrading import Degrading, degrading_for
@@ -183,6 +184,50 @@ def test_a_coarser_scan_keeps_the_contrast_that_a_larger_pixel_averages() -> Non
         assert contrast[1] < 0.75 * contrast[0]
     told = degrading_for([], 2, scanned=True, blur=0.3, photons=(50, 50))
     assert (told.scanned, told.blur, told.photons) == (True, 0.3, (50, 50))
+    assert told.blur_spread > 0
+    dark = scan.coarser(light - 0.7, 2).source
+    np.testing.assert_allclose(dark, scan.coarser(light, 2).source - 0.7, atol=1e-6)
+
+
+def test_the_cases_are_named_by_what_is_lost() -> None:
+    """A verdict that names a blur which was not there is no verdict."""
+    assert degrading_for([], 2).described == {
+        "faithful": "on a coarser grid alone",
+        "restoring": "with blur and noise",
+    }
+    assert degrading_for([], 2, photons="none").described == {"restoring": "with blur"}
+    assert degrading_for([], 2, scanned=True).described == {
+        "faithful": "on a coarser scan alone",
+        "restoring": "with noise",
+    }
+
+
+def test_a_model_of_coarse_scans_is_not_forced_to_their_values(tmp_path: Path) -> None:
+    """The mean of fine pixels is not what a scan sees between them."""
+    settings = replace(QUICK, steps=2, degrading=degrading_for([], 2, scanned=True))
+    output = tmp_path / "faster.safetensors"
+    *_, outcome = adapt([_sharp()], output, tmp_path / "state", settings, anyway=True)
+    assert isinstance(outcome, Outcome)
+    assert "on a coarser scan alone" in outcome.verdict
+    image = _sharp(planes=1)
+    kinds = {
+        str(model): make_plan(image, find_model(str(model), 2), None, denoise=0.0).consistency
+        for model in (output, "microscopy-x2")
+    }
+    assert kinds == {str(output): "local", "microscopy-x2": "pixel"}
+
+
+def test_a_coarse_scan_tells_its_noise_and_no_blur() -> None:
+    """Through the same optics there is none; an estimate would find some in folded detail."""
+    rng = np.random.default_rng(3)
+    light = draw(Scene("membranes"), (400, 560), rng)
+    sharp = expose(light[:, :280], Camera(photons=3000), rng)
+    pair = degrade(light[:, 280:], 2, rng, camera=Camera(photons=300), blur_sigma=0, scanned=True)
+    image, coarse = (sr.Image(da.from_array(x), "yx") for x in (sharp, pair.source))
+    found = degrading_for([image], 2, like=[coarse], scanned=True)
+    assert (found.blur, found.blur_spread, found.scanned) == (0, 0, True)
+    assert found.photons is not None
+    assert found.photons[0] < 300 < found.photons[1]
 
 
 def test_examples_are_the_same_whenever_they_are_made() -> None:

@@ -39,11 +39,15 @@ _FROM_NOTHING = ("channel_count", "pairs", "device")
 @with_options(OPENING)
 @click.option("--channels", help="Names or indices of the sharp images' channels, such as 0,DAPI.")
 @click.option("-s", "--scale", type=int, default=2, show_default=True, help="With --on: 2 or 4.")
-@click.option("--blur", type=float, help="Sigma in pixels of the coarse image.  [default: 0.6]")
+@click.option(
+    "--blur",
+    type=float,
+    help="Sigma in pixels of the coarse image.  [default: 0.6; 0 with --scanned]",
+)
 @click.option(
     "--scanned",
     is_flag=True,
-    help="Coarse images are scans with wider steps: light at centres of pixels, no blur.",
+    help="Coarse images are scans with wider steps: the light at centres of pixels.",
 )
 @click.option(
     "--photons",

@@ -101,6 +101,7 @@ def _microscopy_row(path: Path, name: str) -> ModelSpec:
         denoise="auto" if network else None,
         consistency="local" if network else "pixel",
         bound=trained.bound,
+        scanned=trained.scanned,
         radius=trained.radius,
         halo=trained.radius,
         workspace=1_200,

@@ -101,6 +101,8 @@ class ModelSpec:
     bound : float
         What the predicted scale of the error is multiplied with to cover at least 90 % of the
         errors; 0 when the model predicts none.
+    scanned : bool
+        Whether it takes a source pixel for the light at its centre, not for the mean over its area.
     denoise : float, "auto" or None
         Default of ``denoise=``; None when the model has no such setting.
     consistency : str
@@ -151,6 +153,7 @@ class ModelSpec:
     needs_limits: bool = False
     noise_input: bool = False
     bound: float = 0.0
+    scanned: bool = False
     denoise: float | Literal["auto"] | None = None
     consistency: Consistency = "off"
     radius: int = 0

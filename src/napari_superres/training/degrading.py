@@ -38,7 +38,7 @@ class Degrading:
     Parameters
     ----------
     blur : float
-        Standard deviation of the blur in source pixels, before area sampling.
+        Standard deviation of the blur in source pixels, before sampling.
     blur_spread : float
         How far it varies from example to example.
     photons : tuple of float, or None
@@ -102,7 +102,8 @@ class Degrading:
     def described(self) -> dict[str, str]:
         """Return the cases in words that follow "a gain of so much"."""
         lost = " and ".join(["blur"] * (self.blur > 0) + ["noise"] * self.noisy)
-        words = {FAITHFUL: "on a coarser grid alone", RESTORING: f"with {lost}"}
+        coarser = "scan" if self.scanned else "grid"
+        words = {FAITHFUL: f"on a coarser {coarser} alone", RESTORING: f"with {lost}"}
         return {case: words[case] for case in self.cases}
 
     def camera(self, piece: Piece, rng: np.random.Generator | None = None) -> Camera:
@@ -138,7 +139,10 @@ class Degrading:
 
     def sampled(self, light: np.ndarray, scale: int) -> np.ndarray:
         """Return light on the coarser grid."""
-        return (centres if self.scanned else area_mean)(light, scale)
+        if not self.scanned:
+            return area_mean(light, scale)
+        dark = min(float(light.min()), 0.0)  # `centres` knows no negative light
+        return centres(light - dark, scale) + np.float32(dark)
 
     def _lost(
         self,
@@ -179,7 +183,7 @@ def degrading_for(
         Share of examples on a coarser grid alone.
     scanned : bool
         Whether coarse images are scans with wider steps, through the same optics: sampled at the
-        centres of pixels, and not blurred where neither `like` nor `blur` tells otherwise.
+        centres of pixels, and not blurred unless `blur` says so.
 
     Returns
     -------
@@ -190,7 +194,7 @@ def degrading_for(
         coarse = [image.transposed(canonical_axes(image.axes)) for image in like]
         found = from_coarse(coarse, gather(images, scale, 0).training, scale, found)
     if blur is not None:
-        found = replace(found, blur=blur, blur_spread=min(found.blur_spread, 0.1 * blur))
+        found = replace(found, blur=blur, blur_spread=min(_USUAL_SPREAD, 0.1 * blur))
     if photons == "none":
         # Told of no noise, a network cannot know whether it shall remove blur.
         found = replace(found, noisy=False, faithful=0.0 if found.blur else 1.0, anyhow=0.0)

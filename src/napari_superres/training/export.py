@@ -49,6 +49,8 @@ TOLD = 1.1
 """By how much more noise than there is comes nearest to the truth: baked into the thresholds. An
 estimate leaves out some of the noise where there is structure, and smooth images gain more by it
 than fine ones lose: 0.02 to 0.03 dB on real micrographs, 0.002 to 0.012 on simulated ones."""
+_BEFORE = {"scanned": 0.0}
+"""What older checkpoints do not say of their training."""
 LIMITS = (
     "Planes are treated one by one; nothing is learned along z or time.",
     "Detail finer than the source's pixels is an estimate. Do not count, measure or name a "
@@ -238,7 +240,7 @@ def parameter_count(network: Any, scale: int) -> int:
 def _stream(settings: dict[str, Any]) -> StreamSettings:
     kept = settings["stream"]
     lists = {name: tuple(value) for name, value in kept.items() if isinstance(value, list)}
-    return StreamSettings(**{**kept, **lists})
+    return StreamSettings(**{**_BEFORE, **kept, **lists})
 
 
 def main() -> None:

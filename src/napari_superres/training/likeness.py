@@ -19,6 +19,7 @@ from napari_superres.training.own_images import (
     planes_of,
     read_window,
 )
+from napari_superres.training.simulate import area_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +58,8 @@ def from_coarse(
     -------
     Degrading
         Its blur is the one whose power spectrum, coarse noise added, falls as that of the coarse
-        images does. Specimens should be of one kind: what the comparison cannot explain otherwise,
-        it explains by blur.
+        images does; scans through the same optics have none. Specimens should be of one kind: what
+        the comparison cannot explain otherwise, it explains by blur.
 
     Raises
     ------
@@ -86,22 +87,20 @@ def from_coarse(
         )
     seen = np.mean([power for power, _ in spectra], axis=0)
     noise = float(np.mean([level for _, level in spectra]))
-    blur = _matching_blur(seen, noise, pieces, scale, usual)
+    blur = 0.0 if usual.scanned else _matching_blur(seen, noise, pieces, scale)
     photons = float(np.exp(np.mean([np.log(camera.photons or 1) for camera in cameras])))
     read_noise = float(np.mean([camera.read_noise for camera in cameras]))
     return replace(
         usual,
         blur=blur,
-        blur_spread=0.1,
+        blur_spread=0.0 if usual.scanned else 0.1,
         photons=(photons / DOUBT, photons * DOUBT),
         read_noise=read_noise,
         noisy=photons < MOST_PHOTONS or read_noise > 0,
     )
 
 
-def _matching_blur(
-    seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int, usual: Degrading
-) -> float:
+def _matching_blur(seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int) -> float:
     costs = []
     for sigma in _BLURS:
         coarse = []
@@ -109,7 +108,7 @@ def _matching_blur(
             light = piece.light[: _WINDOW * scale, : _WINDOW * scale]
             if sigma:
                 light = ndimage.gaussian_filter(light, sigma * scale, mode="reflect")
-            coarse.append(usual.sampled(light, scale))
+            coarse.append(area_mean(light, scale))
         costs.append(_misfit(seen, _power(coarse), noise))
     return float(_BLURS[int(np.argmin(costs))])
 

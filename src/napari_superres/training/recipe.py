@@ -204,8 +204,9 @@ def _check_same(settings: TrainSettings, folder: Path) -> None:
     if not (folder / CHECKPOINT).exists():
         return
     _, kept, _ = load_average(folder)
-    own = {"channels": settings.channels, "pairs": settings.pairs, "seed": settings.stream.seed}
-    before = {**kept, "seed": kept["stream"]["seed"]}
+    own = {"channels": settings.channels, "pairs": settings.pairs}
+    own |= {name: getattr(settings.stream, name) for name in ("seed", "scanned")}
+    before = {"scanned": 0.0, **kept, **kept["stream"]}
     differ = [f"{name}={before[name]}" for name, value in own.items() if before[name] != value]
     if differ:
         raise SettingError(

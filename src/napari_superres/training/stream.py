@@ -62,7 +62,7 @@ class StreamSettings:
     faithful : float
         Share of examples without blur whose noise belongs to the target.
     sharp : float
-        Share of the other examples that are not blurred either.
+        Share of the other examples that are not blurred either, but are noisy.
     scanned : float
         Share of the other examples that are sampled at the centres of pixels, without blur, as
         where a confocal scans with wider steps; detail finer than the steps folds into coarser.
@@ -313,7 +313,7 @@ def _sampling(settings: StreamSettings, rng: np.random.Generator) -> tuple[bool,
     """Return whether a restoring example is scanned, and the sigma of its blur."""
     way = rng.random()
     if way < settings.scanned + settings.sharp:
-        return bool(way < settings.scanned), 0.0
+        return way < settings.scanned, 0.0
     return False, float(np.clip(rng.normal(*settings.blur), 0.3, 0.9))
 
 

@@ -2,7 +2,7 @@
 
 A file is a safetensors file with the tensors of one scale factor, in half precision, and metadata:
 ``format`` (`FORMAT`), ``kind`` (``"network"`` or ``"linear"``), ``scale``, ``channels``,
-``pairs``, ``bound`` and the model's card as JSON in ``card``.
+``pairs``, ``bound``, ``scanned`` and the model's card as JSON in ``card``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Trained:
     bound : float
         How many predicted error scales are to hold the error in 90 % of pixels; 0 without an
         error head.
+    scanned : bool
+        Whether it was trained on sources whose pixels are the light at their centres.
     card : mapping
         Where the weights come from and what they reach.
     """
@@ -56,6 +58,7 @@ class Trained:
     channels: int = 0
     pairs: int = 0
     bound: float = 0.0
+    scanned: bool = False
     card: Mapping[str, Any] | None = None
 
     @property
@@ -111,6 +114,7 @@ def read_trained(path: Path) -> Trained:
         channels=int(metadata.get("channels", 0)),
         pairs=int(metadata.get("pairs", 0)),
         bound=float(metadata.get("bound", 0)),
+        scanned=metadata.get("scanned") == str(True),
         card=json.loads(metadata.get("card", "{}")),
     )
 
