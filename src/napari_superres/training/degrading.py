@@ -89,7 +89,8 @@ class Degrading:
             parts.append("about as much noise as they hold")
         else:
             parts.append("noise of {:.3g} to {:.3g} photons".format(*self.photons))
-        parts.append(f"and in {100 * self.faithful:.0f} % of the examples by a coarser grid alone")
+        share = f"{100 * self.faithful:.0f} % of the examples"
+        parts.append(f"and in {share} by a coarser {self._grid} alone")
         return ", ".join(parts) + "."
 
     @property
@@ -102,9 +103,12 @@ class Degrading:
     def described(self) -> dict[str, str]:
         """Return the cases in words that follow "a gain of so much"."""
         lost = " and ".join(["blur"] * (self.blur > 0) + ["noise"] * self.noisy)
-        coarser = "scan" if self.scanned else "grid"
-        words = {FAITHFUL: f"on a coarser {coarser} alone", RESTORING: f"with {lost}"}
+        words = {FAITHFUL: f"on a coarser {self._grid} alone", RESTORING: f"with {lost}"}
         return {case: words[case] for case in self.cases}
+
+    @property
+    def _grid(self) -> str:
+        return "scan" if self.scanned else "grid"
 
     def camera(self, piece: Piece, rng: np.random.Generator | None = None) -> Camera:
         """Return a camera for a piece; the middle of its range if nothing random is wanted."""

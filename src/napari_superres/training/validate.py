@@ -74,7 +74,7 @@ FURTHER = (
     Degradation("scan", 0.0, 100, (1, 2, 3), scanned=True),
     Degradation("wide", 1.1, 500, (5, 10, 20)),
 )
-"""Cases that no training aims at: a coarse scan through the same optics, which has no blur that the
+"""Beyond the benchmark: a coarse scan through the same optics, which has no blur that the
 truth has not; and a PSF wider than any in training, as a confocal's is beside a STED's."""
 
 
