@@ -81,7 +81,7 @@ class StreamSettings:
     scenes_a_step: float = 0.25
     most_scenes: int = 12000
     faithful: float = 0.45
-    sharp: float = 0.08
+    sharp: float = 0.2
     scanned: float = 0.12
     blur: tuple[float, float] = (0.6, 0.12)
 

@@ -72,6 +72,7 @@ DEGRADATIONS = (
 )
 FURTHER = (
     Degradation("scan", 0.0, 100, (1, 2, 3), scanned=True),
+    Degradation("scan_hi", 0.0, 1000, (1, 2, 3), scanned=True),
     Degradation("wide", 1.1, 500, (5, 10, 20)),
 )
 """Beyond the benchmark: a coarse scan through the same optics, which has no blur that the
