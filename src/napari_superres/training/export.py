@@ -44,7 +44,7 @@ _SHARE = (
 MARGIN = 2.2
 """How much wider than on simulated images the 90 % bound is made. Real micrographs hold grain that
 no simulation has: without it the bound of the larger models held 79 to 88 % of the pixels of real
-ones, case by case; with it, 90 to 97 %, and 82 to 98 % file by file."""
+ones, case by case; with it, 91 to 97 %, and 82 to 98 % file by file."""
 TOLD = 1.1
 """By how much more noise than there is comes nearest to the truth: baked into the thresholds. An
 estimate leaves out some of the noise where there is structure, and smooth images gain more by it
