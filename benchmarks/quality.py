@@ -11,8 +11,8 @@ pixel; *psf_hi* and *psf_lo*, a Gaussian PSF of 0.6 source pixels, area mean, Po
 and 100 photons at the peak, read noise of 1.6 electrons, a gain of 2, a pedestal of 100, uint16.
 More are computed if ``--cases`` names them: *scan* and *scan_hi*, the light at the centres of wider
 pixels instead of a mean over them, without any blur, with 100 and 1000 photons, as of a confocal
-that scans with wider steps; and *wide*, as psf_hi with a PSF of 1.1 source pixels and 500 photons, as of a confocal
-beside a STED.
+that scans with wider steps; and *wide*, as psf_hi with a PSF of 1.1 source pixels and 500 photons,
+as of a confocal beside a STED.
 All methods see the same source. Gains are paired: differences on the same image, then their mean.
 
 Wiener and Richardson-Lucy are told the PSF and the noise class, and each row takes the parameters
