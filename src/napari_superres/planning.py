@@ -309,12 +309,8 @@ def _noise(
 
 
 def _usual_consistency(spec: ModelSpec, noise: tuple[float, ...]) -> Consistency:
-    """Return the model's default; ``"pixel"`` where it keeps the noise that this puts back.
-
-    What a scan saw at the centre of a pixel is not the mean over it, so it is not forced to be.
-    """
-    faithful = spec.noise_input and not any(noise)
-    return "pixel" if faithful and not spec.scanned else spec.consistency
+    """Return the model's default, for images from which noise is removed or none is."""
+    return spec.consistency if any(noise) else spec.faithful_consistency
 
 
 def _samples(spec: ModelSpec, samples: int, uncertainty: bool) -> int:

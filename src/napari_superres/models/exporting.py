@@ -250,8 +250,8 @@ def _facts(spec: ModelSpec, format: str, context: int, denoise: float | None) ->
 
 
 def _usual_light(spec: ModelSpec) -> str:
-    usual = f"'{spec.consistency}'"
-    return f"{usual}, or 'pixel' where no noise is removed," if spec.noise_input else usual
+    usual, faithful = spec.consistency, spec.faithful_consistency
+    return f"'{usual}'" + f", or '{faithful}' where no noise is removed," * (faithful != usual)
 
 
 def _not_writable(path: Path, error: OSError) -> OutputError:

@@ -171,6 +171,15 @@ class ModelSpec:
     flop: float = 0.0
 
     @property
+    def faithful_consistency(self) -> Consistency:
+        """Return the default of ``consistency=`` where no noise is removed.
+
+        ``"pixel"`` keeps each source pixel's value, its noise included. What a scan saw at the
+        centre of a pixel is not the mean over it, so it is not forced to be.
+        """
+        return "pixel" if self.noise_input and not self.scanned else self.consistency
+
+    @property
     def licence_words(self) -> str:
         """The licence's name, and that it forbids commercial use if it does."""
         said = self.commercial or "non-commercial" in self.licence

@@ -134,8 +134,12 @@ def adapt(
             "paired": paired,
             "coverage_of_90_percent_bound": covered,
         }
-        sizes = {"channels": network.channels, "pairs": network.pairs, "bound": bound}
-        sizes["scanned"] = settings.degrading.scanned
+        sizes = {
+            "channels": network.channels,
+            "pairs": network.pairs,
+            "bound": bound,
+            "scanned": settings.degrading.scanned,
+        }
         tensors = state_for(network, settings.scale)
         output.parent.mkdir(parents=True, exist_ok=True)
         save_weights(output, "network", settings.scale, tensors, card, sizes)
