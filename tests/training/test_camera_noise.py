@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, rotate
 
 from napari_superres.models.camera_noise import measure_noise
 from napari_superres.training.camera import Camera
 from napari_superres.training.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NO_CAMERA = Camera(photons=None, bits=None)
 FLUORESCENT = ("nuclei", "filaments", "membranes", "mitochondria")
@@ -96,3 +102,45 @@ def test_a_small_piece_cannot_show_that_noise_is_steady() -> None:
     """A crop of a noisy image is treated as the image is."""
     plane = np.random.default_rng(0).standard_normal((24, 24))
     assert measure_noise([plane]).growth > 1e6
+
+
+def _noisy() -> np.ndarray:
+    rng = np.random.default_rng(5)
+    light = gaussian_filter(rng.random((256, 256)), 4)
+    light = (light - light.min()) / np.ptp(light)
+    return rng.poisson(100 + 400 * light**2).astype(np.float64)
+
+
+def _padded(plane: np.ndarray) -> np.ndarray:
+    return np.pad(plane, 20)
+
+
+def _turned(plane: np.ndarray) -> np.ndarray:
+    return rotate(plane, 20, order=0)
+
+
+def _saturated(plane: np.ndarray) -> np.ndarray:
+    rows, columns = np.indices(plane.shape)
+    return np.where((rows - 90) ** 2 + (columns - 120) ** 2 < 40**2, 4095, plane)
+
+
+def _with_corner(plane: np.ndarray) -> np.ndarray:
+    rows, columns = np.indices(plane.shape)
+    return np.where(rows + columns < 80, 0, plane)
+
+
+def _with_gaps(plane: np.ndarray) -> np.ndarray:
+    gaps = plane.copy()
+    gaps[100], gaps[:, 30], gaps[7, 9] = np.nan, np.inf, np.nan
+    return gaps
+
+
+@pytest.mark.parametrize("changed", [_padded, _turned, _saturated, _with_corner, _with_gaps])
+@pytest.mark.filterwarnings("error")
+def test_places_that_no_camera_filled_do_not_hide_the_noise(
+    changed: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Registered, padded and saturated images kept all their noise, as if they had none."""
+    plain, found = measure_noise([_noisy()]), measure_noise([changed(_noisy())])
+    assert found.std == pytest.approx(plain.std, rel=0.05)
+    assert plain.denoise == found.denoise == 1

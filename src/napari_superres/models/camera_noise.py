@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 from scipy.optimize import nnls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 # Orders of the differences. Differences of the second order are the classical choice (J. Immerkaer,
 # Comput. Vis. Image Underst. 64, 300 (1996)); those of the fourth see less of the structure, and
@@ -37,6 +38,8 @@ _BLOCK = 8
 _QUANTILE, _SHARE = 0.25, 0.698
 _BINS = 16
 _ROUNDS = 6
+# Blocks that are left out leave at least this share.
+_LEAST_BLOCKS = 0.1
 _SMALLEST = 16
 
 # Drop of the logarithm of the power between the two orders. Below the first number all noise is
@@ -92,30 +95,30 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
     Parameters
     ----------
     windows : iterable of np.ndarray, shape (y, x)
-        Pieces of the channel's planes, of any real type. Pieces with an edge below 16 pixels, and
-        with values that are not finite, are left out.
+        Pieces of the channel's planes, of any real type. Pieces with an edge below 16 pixels are
+        left out, and so are blocks that no camera has filled: constant ones, such as padding or
+        saturated areas, and those with values that are not finite.
 
     Returns
     -------
     Noise
-        Zero throughout when nothing is left, or when every piece is constant.
+        Zero throughout when nothing is left.
     """
     usable = list(_usable(windows))
-    if not usable:
+    blocks = _all_blocks(usable)
+    if blocks is None:
         return Noise(0.0, 0.0, 0.0, 1.0)
-    means, variances = _all_blocks(usable)
-    _, higher = _all_blocks(usable, _HIGHER_ORDER)
-    spread = np.mean([pixels.var() for pixels in usable])
-    contrast = float(np.sqrt(spread + np.var([pixels.mean() for pixels in usable])))
-    ends = _noise_at_ends(means, variances)
+    spread = np.mean([np.nanvar(pixels) for pixels in usable])
+    contrast = float(np.sqrt(spread + np.var([np.nanmean(pixels) for pixels in usable])))
+    ends = _noise_at_ends(blocks.means, blocks.high)
     if not any(ends):
         return Noise(0.0, contrast, 0.0, 1.0)
-    expected = _expected(means, *ends)
+    expected = _expected(blocks.means, *ends)
     return Noise(
         std=float(np.sqrt(expected.mean())),
         contrast=contrast,
-        drop=_drop(variances, higher, expected),
-        growth=_most_growth(means, variances, expected),
+        drop=_drop(blocks.high, blocks.highest, expected),
+        growth=_most_growth(blocks.means, blocks.high, expected),
     )
 
 
@@ -137,24 +140,16 @@ def photon_transfer(windows: Iterable[np.ndarray]) -> tuple[float, float]:
     floor : float
         Variance at brightness 0; negative where a pedestal lies under the light.
     """
-    usable = list(_usable(windows))
-    if not usable:
+    blocks = _all_blocks(_usable(windows))
+    if blocks is None:
         return 0.0, 0.0
-    means, variances = _all_blocks(usable)
-    dark, bright = _noise_at_ends(means, variances)
+    means = blocks.means
+    dark, bright = _noise_at_ends(means, blocks.high)
     span = float(np.ptp(means))
     if span == 0 or bright <= dark:
         return 0.0, float(_expected(means, dark, bright).mean())
     slope = (bright - dark) / span
     return slope, dark - slope * float(means.min())
-
-
-def _usable(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the windows that can tell noise, in float64."""
-    for window in windows:
-        pixels = np.asarray(window, dtype=np.float64)
-        if min(pixels.shape) >= _SMALLEST and np.isfinite(pixels).all() and np.ptp(pixels):
-            yield pixels
 
 
 def _differences(pixels: np.ndarray, order: int) -> np.ndarray:
@@ -182,28 +177,75 @@ def _drop(high: np.ndarray, highest: np.ndarray, expected: np.ndarray) -> float:
     return float(np.log10(ratio) - error / np.log(10))
 
 
-def _all_blocks(
-    windows: Sequence[np.ndarray], order: int = _ORDER
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `_blocks` finds, of all windows together."""
-    means, variances = zip(*(_blocks(pixels, order) for pixels in windows), strict=True)
-    return np.concatenate(means), np.concatenate(variances)
+def _usable(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the windows that can tell noise, in float64; NaN where they are not finite."""
+    for window in windows:
+        pixels = np.asarray(window, dtype=np.float64)
+        finite = np.isfinite(pixels)
+        if min(pixels.shape) >= _SMALLEST and finite.any() and np.ptp(pixels[finite]):
+            yield np.where(finite, pixels, np.nan)
 
 
-def _blocks(pixels: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean, and the noise variance if there were no structure, of each small block."""
-    noise = _differences(pixels, order) ** 2
+class _Blocks(NamedTuple):
+    """What small blocks of a channel tell, each an array with one number a block.
+
+    Parameters
+    ----------
+    means : np.ndarray
+        Mean of the pixels.
+    high, highest : np.ndarray
+        Variance of the noise if there were no structure, by differences of either order.
+    bordering : np.ndarray
+        Whether it, or a block beside it, sees a place of 7 x 7 pixels that are all equal.
+    """
+
+    means: np.ndarray
+    high: np.ndarray
+    highest: np.ndarray
+    bordering: np.ndarray
+
+
+def _all_blocks(windows: Iterable[np.ndarray]) -> _Blocks | None:
+    """Return the blocks that a camera has filled; None where there are none."""
+    found = [_blocks(pixels) for pixels in windows]
+    if not found:
+        return None
+    blocks = _Blocks(*(np.concatenate(part) for part in zip(*found, strict=True)))
+    # Not finite where a pixel that is not finite was seen, and 0 twice where all were equal.
+    known = np.isfinite(blocks.highest)
+    filled = known & (blocks.high + blocks.highest > 0)
+    # The border of padding is an edge that no specimen has. But where there are few photons, empty
+    # places are everywhere, and belong to the image.
+    enough = _LEAST_BLOCKS * known.sum()
+    for kept in (filled & ~blocks.bordering, filled, known):
+        if kept.any() and kept.sum() >= enough:
+            return _Blocks(*(part[kept] for part in blocks))
+    return None
+
+
+def _blocks(pixels: np.ndarray) -> _Blocks:
+    """Return what the blocks of one window tell."""
+    highest = _differences(pixels, _HIGHER_ORDER) ** 2
+    high = _differences(pixels, _ORDER) ** 2
     # The same blocks for each order.
-    spare = (_HIGHER_ORDER - order) // 2
-    noise = noise[spare : noise.shape[0] - spare, spare : noise.shape[1] - spare]
-    height, width = (edge // _BLOCK for edge in noise.shape)
-
-    def averaged(values: np.ndarray) -> np.ndarray:
-        cut = values[: height * _BLOCK, : width * _BLOCK]
-        return np.asarray(cut.reshape(height, _BLOCK, width, _BLOCK).mean(axis=(1, 3)).ravel())
-
+    spare = (_HIGHER_ORDER - _ORDER) // 2
+    high = high[spare:-spare, spare:-spare]
     inner = _HIGHER_ORDER // 2
-    return averaged(pixels[inner:, inner:]), averaged(noise)
+    height, width = (edge // _BLOCK for edge in highest.shape)
+
+    def blocked(values: np.ndarray) -> np.ndarray:
+        cut = values[: height * _BLOCK, : width * _BLOCK]
+        return cut.reshape(height, _BLOCK, width, _BLOCK)
+
+    within = (1, 3)
+    empty = blocked(high + highest == 0).any(axis=within)
+    parts = (
+        blocked(pixels[inner:, inner:]).mean(axis=within),
+        blocked(high).mean(axis=within),
+        blocked(highest).mean(axis=within),
+        maximum_filter(empty, 3),
+    )
+    return _Blocks(*(part.ravel() for part in parts))
 
 
 def _expected(means: np.ndarray, dark: float, bright: float) -> np.ndarray:
@@ -254,6 +296,6 @@ def _noise_at_ends(means: np.ndarray, variances: np.ndarray) -> tuple[float, flo
         calm = np.array(ratios) / _SHARE * [line[part].mean() for part in parts]
         if not calm.any():
             return 0.0, 0.0
-        weight = np.sqrt([part.size for part in parts]) / np.maximum(calm, 1e-6 * calm.max())
+        weight = np.sqrt([part.size for part in parts]) / np.maximum(calm, 1e-4 * calm.max())
         (dark, bright), _ = nnls(ends * weight[:, None], calm * weight)
     return float(dark), float(bright)
