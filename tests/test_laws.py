@@ -67,6 +67,30 @@ def test_a_region_of_the_upscaled_image_is_the_upscaled_images_region(
     np.testing.assert_array_equal(lazy[region].compute(scheduler="threads"), whole[region])
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 9), st.integers(0, 3), st.sampled_from(["off", "pixel", "local"]))
+def test_tiles_computed_together_are_those_computed_one_by_one(
+    batch: int, halo: int, consistency: str
+) -> None:
+    """Tiles of one shape at opposite borders keep other parts of what they see."""
+    stack = np.random.default_rng(0).normal(200, 50, (48, 48)).astype(np.float32)
+    wishes: dict[str, Any] = {"halo": halo, "consistency": consistency}
+    wishes["tile"] = 16 + 2 * (halo + RADIUS[consistency])
+    one, many = (sr.upscale(stack, "bicubic", scale=2, **wishes, batch=n) for n in (1, batch))
+    np.testing.assert_array_equal(one, many)
+
+
+def test_a_region_under_feathered_tiles_adds_them_in_the_same_order() -> None:
+    """Tiles at a border are computed with others alike, which a region may not hold."""
+    stack = np.random.default_rng(0).normal(200, 50, (96, 96)).astype(np.float32)
+    wishes: dict[str, Any] = {"halo": 0, "feather": 8, "tile": 52, "consistency": "local"}
+    lazy = sr.upscale(da.from_array(stack), "linear-x2", **wishes)
+    whole = lazy.compute()
+    for y, x in np.ndindex(12, 12):
+        region = slice(16 * y, 16 * y + 16), slice(16 * x, 16 * x + 16)
+        np.testing.assert_array_equal(lazy[region].compute(), whole[region])
+
+
 def test_a_list_of_planes_is_chosen_without_computing_the_others() -> None:
     """Dask hands lists through to the array."""
     stack = np.random.default_rng(0).integers(0, 255, (5, 20, 21), dtype=np.uint8)

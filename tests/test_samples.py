@@ -47,6 +47,13 @@ def test_the_eight_symmetries_are_all_there_are() -> None:
     np.testing.assert_array_equal(SYMMETRIES[0].apply(image), image)
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_a_flipped_line_runs_forwards_in_memory(shape: tuple[int, int]) -> None:
+    """PyTorch takes no negative strides, and numpy leaves them where an axis is 1 long."""
+    for view in SYMMETRIES:
+        assert min(view.apply(np.zeros(shape)).strides) > 0
+
+
 @given(
     st.sampled_from(SYMMETRIES),
     st.tuples(*[st.integers(0, 3)] * 4),

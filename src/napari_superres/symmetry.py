@@ -18,11 +18,11 @@ class Symmetry(NamedTuple):
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return images (..., y, x) as this flip or rotation shows them."""
-        return np.ascontiguousarray(self._flipped(self._exchanged(values)))
+        return self._flipped(self._exchanged(values)).copy()
 
     def undo(self, values: np.ndarray) -> np.ndarray:
         """Return images (..., y, x) as they were before `apply`."""
-        return np.ascontiguousarray(self._exchanged(self._flipped(values)))
+        return self._exchanged(self._flipped(values)).copy()
 
     def halo(self, halo: Halo) -> Halo:
         """Return where a tile's halo lies after `apply`."""

@@ -123,13 +123,19 @@ class UpscaledArray:
         canvas = np.zeros((source.shape[0], ys[1] - ys[0], xs[1] - xs[0]), np.float32)
         tiles = [place_tile(plan, row, column) for row in touched[0] for column in touched[1]]
         done = 0
+        waiting = {}
         for batch in _batches(tiles, plan.compute.batch):
             with inside(done, len(tiles), self._words(index, done, len(tiles))):
                 results = self._results(batch, source, window, index)
             for tile, result in zip(batch, results, strict=True):
-                self._add(canvas, tile, result, ys, xs)
+                if plan.feather:
+                    waiting[tile] = result
+                else:
+                    self._add(canvas, tile, result, ys, xs)
             done += len(batch)
             tick(done, len(tiles))
+        for tile in sorted(waiting):  # sums in another order have other last bits
+            self._add(canvas, tile, waiting[tile], ys, xs)
         canvas = _restore_gaps(canvas, source, scale, window, ys, xs)
         return (
             np.moveaxis(to_dtype(canvas, self.dtype), 0, -1)
@@ -259,7 +265,7 @@ def _batches(tiles: list[PlacedTile], size: int) -> list[list[PlacedTile]]:
     alike: dict[Any, list[PlacedTile]] = defaultdict(list)
     for tile in tiles:
         lengths = tuple(span.length for span in (*tile.seen, *tile.kept))
-        alike[lengths, tile.halo].append(tile)
+        alike[lengths, tile.halo, tile.margin].append(tile)
     return [group[i : i + size] for group in alike.values() for i in range(0, len(group), size)]
 
 
