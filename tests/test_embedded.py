@@ -7,9 +7,15 @@ from importlib import resources
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 
 import napari_superres as sr
 from napari_superres.consistency import block_mean
+from napari_superres.errors import SettingError
+from napari_superres.models.engine import Setting
+from napari_superres.models.families.microscopy import torch_engine
+from napari_superres.models.families.microscopy.tensors import read_trained
+from napari_superres.models.weights import find_weights
 from napari_superres.training.validate import degraded_pairs, held_out
 from napari_superres.trust.similarity import psnr
 
@@ -52,6 +58,28 @@ def test_engines_agree(model: str) -> None:
     """A laboratory with a graphics card and one without see the same cells."""
     ncnn, torch = (sr.upscale(_cells(), model, device=device) for device in ENGINES)
     assert np.abs(ncnn - torch).max() <= 1e-4 * np.ptp(ncnn)
+
+
+@pytest.mark.parametrize("gain", [1e-6, 1.0, 1e6])
+def test_half_precision_holds_any_cameras_unit(
+    gain: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bright images overflowed and dim ones vanished, and the result held zeros."""
+    spec = sr.MODELS["microscopy-x2"]
+    trained = read_trained(next(iter(find_weights(spec).values())))
+    plane, noise = _cells() * np.float32(gain), 20.0 * gain
+    exact = torch_engine.TorchNetwork(trained, Setting())(plane, noise)
+    # A graphics card's type; a CPU computes in it slowly, and is not asked to.
+    monkeypatch.setattr(torch_engine, "torch_type", lambda *_: torch.float16)
+    half = torch_engine.TorchNetwork(trained, Setting())(plane, noise)
+    assert np.abs(half - exact).max() < 2e-3 * np.ptp(exact)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_float16_on_a_cpu_is_refused(model: str) -> None:
+    """As for other families, and not computed slowly."""
+    with pytest.raises(SettingError, match="float16"):
+        sr.upscale(_cells(), model, precision="float16", device="cpu")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -175,23 +175,6 @@ def stoppable(network: nn.Module) -> None:
             module.register_forward_pre_hook(lambda *_: breathe())
 
 
-def torch_type(device: str, precision: str) -> torch.dtype:
-    """Return the type in which to compute.
-
-    Raises
-    ------
-    SettingError
-        If a CPU should compute in float16.
-    """
-    dtype: torch.dtype = getattr(torch, precision)
-    if device == "cpu" and dtype == torch.float16:
-        raise SettingError(
-            "precision='float16' is for GPUs; a CPU does not compute in it.",
-            "Use precision='bfloat16', or 'float32'.",
-        )
-    return dtype
-
-
 def continued(image: Tensor, multiple: int) -> Tensor:
     """Return an image (1, c, y, x) continued below and to the right to multiples of something."""
     height, width = image.shape[-2:]

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from napari_superres.models.plane_engine import torch_type
+from napari_superres.models.precision import torch_type
 
 EDGE = {"cpu": 1024, "mps": 2048, "cuda": 4096}
 """Edge of the matrices; a product takes a few hundredths of a second."""

@@ -133,6 +133,8 @@ class Community:
         """
         import torch
 
+        from napari_superres.models.precision import check_finite
+
         s = self.network.scale
         height, width = tiles.shape[2:]
         kept = (
@@ -145,6 +147,7 @@ class Community:
             with self.lock:
                 result = self.network(batch.to(self.network.device, self.network.dtype))
             out.append(result.float().cpu().numpy()[0][:, kept[0], kept[1]])
+            check_finite(out[-1], self.network.dtype)
         return np.stack(out)
 
 

@@ -25,8 +25,8 @@ from napari_superres.models.plane_engine import (
     continued,
     enough_memory,
     stoppable,
-    torch_type,
 )
+from napari_superres.models.precision import torch_type
 from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from math import ceil, log2
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from napari_superres.models.convolutions import SameBits
 from napari_superres.models.families.microscopy.network import build_network
+from napari_superres.models.precision import torch_type
 from napari_superres.models.threads import one_thread_in_workers
 
 if TYPE_CHECKING:
@@ -31,9 +33,9 @@ class TorchNetwork:
     def __init__(self, trained: Trained, setting: Setting) -> None:
         self._trained = trained
         self._device = torch.device(setting.device)
+        self._precision = torch_type(setting.device, setting.precision)
         self._network = build_network(trained).to(self._device)
         self._uncertainty = setting.uncertainty
-        self._precision = getattr(torch, setting.precision)
 
     def __call__(self, plane: np.ndarray, noise: float) -> np.ndarray:
         """Return the result of one padded tile.
@@ -49,8 +51,14 @@ class TorchNetwork:
         -------
         np.ndarray, shape (k, s*(y - 2*radius), s*(x - 2*radius)), float32
         """
-        x = torch.from_numpy(np.ascontiguousarray(plane))[None, None].to(self._device)
-        mixed = self._precision != torch.float32
+        # A sum of few products needs no half precision, and its pedestal all its digits.
+        mixed = self._precision != torch.float32 and self._trained.kind != "linear"
+        # f(a x) is a f(x), and a power of two is exact: the largest and the smallest number of
+        # float16 are not far enough apart for any camera's unit.
+        unit = _power_of_two(max(float(np.ptp(plane)), noise)) if mixed else 1.0
+        x = torch.from_numpy(np.ascontiguousarray(plane / np.float32(unit)))[None, None].to(
+            self._device
+        )
         kind = self._device.type
         with (
             one_thread_in_workers(),
@@ -58,7 +66,7 @@ class TorchNetwork:
             torch.inference_mode(),
             torch.autocast(kind, self._precision, enabled=mixed),
         ):
-            return np.asarray(self._run(x, noise).float().cpu().numpy())
+            return np.asarray(self._run(x, noise / unit).float().cpu().numpy()) * np.float32(unit)
 
     def _run(self, x: Any, noise: float) -> Any:
         if self._trained.kind == "linear":
@@ -69,3 +77,8 @@ class TorchNetwork:
         if self._uncertainty:
             results.append(self._network.error_scale(features, self._trained.scale).float())
         return torch.cat(results, dim=1)[0]
+
+
+def _power_of_two(value: float) -> float:
+    """Return the least power of two that is not below a value; 1 for 0."""
+    return 2.0 ** ceil(log2(value)) if value else 1.0

@@ -20,8 +20,8 @@ from napari_superres.models.plane_engine import (
     PlaneEngine,
     enough_memory,
     stoppable,
-    torch_type,
 )
+from napari_superres.models.precision import torch_type
 from napari_superres.models.workload import step_words
 from napari_superres.progress import tick
 

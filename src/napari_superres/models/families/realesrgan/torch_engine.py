@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_superres.errors import ResourceError, SettingError
+from napari_superres.errors import ResourceError
 from napari_superres.models.families.realesrgan.networks import Network, build
+from napari_superres.models.precision import check_finite, torch_type
 from napari_superres.models.threads import one_thread_in_workers
 
 if TYPE_CHECKING:
@@ -48,12 +49,7 @@ def load_torch(
         If the weights do not fit on the device.
     """
     device = torch.device(setting.device)
-    dtype: torch.dtype = getattr(torch, setting.precision)
-    if device.type == "cpu" and dtype == torch.float16:
-        raise SettingError(
-            "precision='float16' is for GPUs; a CPU does not compute in it.",
-            "Use precision='bfloat16', or 'float32'.",
-        )
+    dtype = torch_type(setting.device, setting.precision)
     # Convolutions on channels-last maps are faster, except on MPS, where they are converted back.
     layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
     try:
@@ -133,12 +129,7 @@ class TorchEngine:
                 if "can't allocate memory" in str(error) or "out of memory" in str(error):
                     raise self._out_of_memory(tiles.shape) from error
                 raise
-        if self.dtype != torch.float32 and not np.isfinite(fine).all():
-            name = str(self.dtype).removeprefix("torch.")
-            raise SettingError(
-                f"In {name} the network overflowed: its output has values that are not finite.",
-                "Use precision='float32'" + (", or 'bfloat16'." if "bf" not in name else "."),
-            )
+        check_finite(fine, self.dtype)
         return np.asarray(fine)
 
     def _out_of_memory(self, shape: tuple[int, ...]) -> ResourceError:

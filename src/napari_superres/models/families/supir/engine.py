@@ -21,8 +21,8 @@ from napari_superres.models.plane_engine import (
     PlaneEngine,
     enough_memory,
     stoppable,
-    torch_type,
 )
+from napari_superres.models.precision import torch_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
