@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 import napari_superres as sr
 from napari_superres.errors import SettingError
@@ -19,11 +20,16 @@ from napari_superres.kept_tiles import KEPT
 from napari_superres.models.camera_noise import Noise
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Halo
+from napari_superres.models.weights import find_model
 from napari_superres.planning import make_plan
 from napari_superres.surveying import Survey
 from napari_superres.symmetry import SYMMETRIES, Symmetry
 from napari_superres.tile_results import without
 from napari_superres.upscaling import spread
+from tests.models.conftest import RRDB_X2, random_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EIGHT = len(SYMMETRIES)
 
@@ -85,6 +91,22 @@ def test_a_model_without_random_numbers_is_shown_flips_and_rotations(count: int)
     np.testing.assert_allclose(mean, by_hand.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(away, by_hand.std(axis=0, ddof=1), rtol=1e-3, atol=2e-2)
     assert away.dtype == np.float32
+
+
+@pytest.mark.parametrize("device", ["cpu/torch", "cpu/ncnn"])
+@pytest.mark.parametrize("shape", [(61, 76), (60, 75)])
+def test_flips_of_a_network_that_folds_pixels_have_no_seams(
+    device: str, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    """In a flipped tile at the plane's end the squares lay elsewhere, and moved the picture."""
+    path = tmp_path / "folding.safetensors"
+    save_file(random_tensors(RRDB_X2), path)
+    wishes: dict[str, Any] = {"limits": (0, 4000), "consistency": "off", "dtype": "float32"}
+    wishes |= {"samples": EIGHT, "device": device}
+    radius = find_model(str(path)).halo
+    whole, _ = sr.upscale(cells(*shape), str(path), **wishes)
+    tiled, _ = sr.upscale(cells(*shape), str(path), tile=2 * radius + 16, **wishes)
+    assert np.abs(tiled - whole).max() <= 1e-5 * np.ptp(whole)
 
 
 @settings(deadline=None, max_examples=10)

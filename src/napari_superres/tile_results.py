@@ -181,7 +181,10 @@ class TileWork(NamedTuple):
             at = at + at[-1:] * missing
         # A model that draws nothing gives another answer to another view of the same.
         view = SYMMETRIES[0 if spec.random else sample]
-        halo = view.halo(self.tiles[0].halo)
+        halo, spare = self.tiles[0].halo, Halo(0, 0, 0, 0)
+        if view is not SYMMETRIES[0]:
+            mapped, halo, spare = _completed(mapped, halo, spec.multiple)
+            halo = view.halo(halo)
 
         def run(tiles: np.ndarray) -> np.ndarray:
             if spec.noise_input:
@@ -199,7 +202,7 @@ class TileWork(NamedTuple):
             out = sum_of(np.split(out, spec.samples, axis=1)) / np.float32(spec.samples)
         else:
             out = np.concatenate([run(mapped[:, i : i + 1]) for i in range(samples)], axis=1)
-        return np.asarray(out[: len(self.tiles)])
+        return without(np.asarray(out[: len(self.tiles)]), spare, spec.scale)
 
 
 def without(values: np.ndarray, halo: Halo, scale: int = 1) -> np.ndarray:
@@ -210,6 +213,28 @@ def without(values: np.ndarray, halo: Halo, scale: int = 1) -> np.ndarray:
         halo.top * scale : height - halo.bottom * scale,
         halo.left * scale : width - halo.right * scale,
     ]
+
+
+def _completed(values: np.ndarray, halo: Halo, multiple: int) -> tuple[np.ndarray, Halo, Halo]:
+    """Return tiles with sides that are multiples, their halo, and what to cut off the result.
+
+    A network that folds squares of pixels has to find the same squares in each view of a plane, so
+    a plane that ends within one is completed before it is turned: by reflection, as the official
+    program does. One pixel has no reflection and is repeated.
+    """
+    ends = {-2: halo.bottom, -1: halo.right}
+    spare = {}
+    for axis, end in ends.items():
+        length = values.shape[axis]
+        missing = -length % multiple
+        if missing:
+            padding = [(0, 0)] * values.ndim
+            padding[axis] = (0, missing)
+            values = np.pad(values, padding, mode="reflect" if missing < length else "edge")
+        spare[axis] = (end + missing) % multiple
+        ends[axis] = end + missing - spare[axis]
+    around = Halo(halo.top, ends[-2], halo.left, ends[-1])
+    return values, around, Halo(0, spare[-2], 0, spare[-1])
 
 
 def _outside(values: np.ndarray, low: float, high: float) -> np.ndarray:

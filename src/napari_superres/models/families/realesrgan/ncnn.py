@@ -168,6 +168,7 @@ class DenseEngine(NcnnEngine):
     def _run(self, tile: Maps) -> np.ndarray:
         a = self.architecture
         height, width = self._kept(tile)
+        top, left = (side % a.unshuffle * a.scale for side in (tile.halo.top, tile.halo.left))
         tile = _folded(tile, a.unshuffle)
         count = 3 * len(self._blocks) + 3
         need = a.tail_radius + a.body_radius - 1
@@ -180,8 +181,8 @@ class DenseEngine(NcnnEngine):
             maps = three(grown, maps, need=need, steps=(done + 2, count))
         maps = self._body(maps, tile, need=a.tail_radius, steps=(count - 2, count))
         fine = self._tail(maps, steps=(count - 1, count)).values
-        # What the fold's padding made finer is cut off here.
-        return fine[:, : height * a.scale, : width * a.scale]
+        # What a square of the fold holds beside the pixels that are kept is cut off here.
+        return fine[:, top : top + height * a.scale, left : left + width * a.scale]
 
     @staticmethod
     def _kept(tile: Maps) -> tuple[int, int]:
