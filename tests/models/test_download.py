@@ -8,11 +8,14 @@ import hashlib
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
+from safetensors.numpy import save
 
 from napari_superres.errors import LicenceError, OutputError, WeightsError
 from napari_superres.models.catalog import MODELS, ModelSpec, WeightFile
@@ -126,6 +129,12 @@ def row(*urls: str, content: bytes = CONTENT) -> ModelSpec:
     """Return a row of the table whose file is at other addresses."""
     sha256 = hashlib.sha256(content).hexdigest()
     file = WeightFile(f"{NAME}.pth", sha256, len(content), urls)
+    return dataclasses.replace(MODELS[NAME], weights=(file,))
+
+
+def unchecked(url: str) -> ModelSpec:
+    """Return a row whose file has no published checksum, as SUPIR's."""
+    file = WeightFile(f"{NAME}.safetensors", "", 0, (url,))
     return dataclasses.replace(MODELS[NAME], weights=(file,))
 
 
@@ -263,7 +272,7 @@ def test_wrong_bytes_are_refused_and_not_kept(server: Server, cache: Path) -> No
     server.behaviour["content"] = bytes(wrong)
     with pytest.raises(WeightsError, match=r"the file has SHA-256 \w{64}, not \w{64}"):
         download(row(server.url()), pause=0.01)
-    assert not [path for path in cache.rglob("*") if path.is_file()]
+    assert not list(cache.rglob(f"{NAME}*"))
     assert len(server.asked) == 1, "the same wrong bytes would come again"
 
 
@@ -272,6 +281,60 @@ def test_page_of_a_captive_network_is_named(server: Server) -> None:
     server.behaviour["content"] = b"<!DOCTYPE html><html>Please log in</html>"
     with pytest.raises(WeightsError, match="a web page came instead of the file"):
         download(row(server.url()), pause=0.01)
+
+
+def test_page_is_no_file_where_no_checksum_is_published(server: Server) -> None:
+    """Else a login page would count as the model, and be ready for ever."""
+    spec = unchecked(server.url())
+    server.behaviour["content"] = b"<!DOCTYPE html><html>Please log in</html>"
+    with pytest.raises(WeightsError, match="a web page came instead of the file"):
+        download(spec, pause=0.01)
+    assert state(spec) == "to download"
+
+
+@pytest.mark.parametrize("spoilt", [slice(0, -5), slice(3, None)])
+def test_file_without_a_checksum_is_at_least_a_whole_one(server: Server, spoilt: slice) -> None:
+    """Else half of a model would be found out when it is loaded, weeks later."""
+    whole = save({"weight": np.arange(1000, dtype=np.float32)})
+    server.behaviour["content"] = whole[spoilt]
+    with pytest.raises(WeightsError, match="no whole safetensors file"):
+        download(unchecked(server.url()), pause=0.01)
+    server.behaviour["content"] = whole
+    (path,) = download(unchecked(server.url()), pause=0.01)
+    assert path.read_bytes() == whole
+
+
+def test_two_at_once_fetch_it_once(server: Server) -> None:
+    """Else each would write into the other's file: the panel, a terminal, jobs of a cluster."""
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: download(row(server.url()), pause=0.01), range(4)))
+    assert [path.read_bytes() for (path,) in found] == [CONTENT] * 4
+    assert len(server.asked) == 1
+
+
+def test_waiting_for_another_can_be_stopped(server: Server, cache: Path) -> None:
+    """Else Cancel would do nothing until somebody else's transfer has ended."""
+
+    def stop(name: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    (cache / "weights").mkdir(parents=True)
+    with FileLock(cache / "weights" / f".{NAME}.pth.lock"), pytest.raises(KeyboardInterrupt):
+        download(row(server.url()), stop)
+    assert not server.asked
+
+
+def test_whole_part_is_checked_before_anything_is_fetched(server: Server, cache: Path) -> None:
+    """Else closing the program while it checks would cost the whole transfer again."""
+    folder = cache / "weights"
+    folder.mkdir(parents=True)
+    part = folder / f"{NAME}.pth.part"
+    part.write_bytes(CONTENT)
+    note = {"url": server.url(), "validator": '"one"'}
+    part.with_name(part.name + ".json").write_text(json.dumps(note))
+    (path,) = download(row(server.url()))
+    assert path.read_bytes() == CONTENT
+    assert not server.asked
 
 
 def test_endless_file_is_cut_off(server: Server) -> None:

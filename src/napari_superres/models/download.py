@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.cache import (
@@ -22,6 +25,7 @@ from napari_superres.models.hub import fetch_folder
 from napari_superres.models.weights import check_file, check_licence, locate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_superres.models.catalog import ModelSpec, WeightFile
@@ -31,6 +35,9 @@ Progress = Callable[[str, int, int], None]
 
 ATTEMPTS = 4
 """How often in a row each address is tried without a byte more than before."""
+
+LOOK_SECONDS = 0.25
+"""How often somebody who waits for another's transfer looks how far it is."""
 
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 """Seconds without a byte, and seconds to connect, after which an attempt has failed."""
@@ -42,8 +49,8 @@ def download(
     """Fetch what is missing of a model's weights, and return where all its files are.
 
     A transfer that was cut off goes on where it stopped, in this call or in a later one. A file
-    gets its name only when its checksum is right. Proxies are taken from the environment
-    (``HTTPS_PROXY``).
+    gets its name only when its checksum is right. Where another program fetches the same file, this
+    one waits for it. Proxies are taken from the environment (``HTTPS_PROXY``).
 
     Parameters
     ----------
@@ -67,10 +74,16 @@ def download(
     paths = [fetch_folder(spec.folders, spec.name)] if spec.folders else []
     for file in spec.weights:
         path = locate(spec, file)
-        if path is None:
-            path = _fetch(spec, file, progress or _silent, pause)
-        else:
+        if path is not None:
             check_file(spec, file, path)
+        elif file.urls:
+            with _alone(file, progress or _silent):
+                path = locate(spec, file) or _fetch(spec, file, progress or _silent, pause)
+        else:
+            raise WeightsError(
+                f"'{file.name}' of '{spec.name}' cannot be downloaded: its authors offer no link.",
+                f"See {spec.homepage}, then run 'superres models add FILE --as {spec.name}'.",
+            )
         paths.append(path)
     return paths
 
@@ -87,12 +100,27 @@ def _silent(name: str, done: int, total: int) -> None:
     pass
 
 
+@contextlib.contextmanager
+def _alone(file: WeightFile, progress: Progress) -> Iterator[None]:
+    """Let one program and thread fetch a file; the others wait, and then find it."""
+    target = weights_folder() / file.name
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    part = target.with_name(target.name + ".part")
+    while not lock.is_locked:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=LOOK_SECONDS)
+        except Timeout:
+            progress(file.name, part.stat().st_size if part.exists() else 0, file.size)
+        except OSError as error:
+            raise not_writable(target, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _fetch(spec: ModelSpec, file: WeightFile, progress: Progress, pause: float) -> Path:
-    if not file.urls:
-        raise WeightsError(
-            f"'{file.name}' of '{spec.name}' cannot be downloaded: its authors offer no link.",
-            f"See {spec.homepage}, then run 'superres models add FILE --as {spec.name}'.",
-        )
     target = weights_folder() / file.name
     failures = []
     try:
@@ -147,6 +175,9 @@ def _attempt(
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         have, validator = _begun(part, note, url)
+        if file.sha256 and have == file.size:  # stopped before it was checked
+            failure = _finish(part, note, file, target)
+            return failure and failure._replace(again=True)
         headers = {"Accept-Encoding": "identity"}
         if have:
             # If-Range: the rest if it is still the same file there, else all of it.
@@ -225,17 +256,31 @@ def _finish(part: Path, note: Path, file: WeightFile, target: Path) -> _Failure 
         head = content.read(64).lstrip().lower()
         content.seek(0)
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    if file.sha256 and digest != file.sha256:
+    wrong = ""
+    if head.startswith((b"<!doctype", b"<html")):
+        wrong = "a web page came instead of the file"
+    elif file.sha256 and digest != file.sha256:
+        wrong = f"the file has SHA-256 {digest}, not {file.sha256}"
+    elif not file.sha256 and target.suffix == ".safetensors" and not _is_safetensors(part):
+        wrong = "what came is no whole safetensors file"
+    if wrong:
         part.unlink()
         note.unlink(missing_ok=True)
-        if head.startswith((b"<!doctype", b"<html")):
-            return _Failure("a web page came instead of the file", again=False)
-        return _Failure(f"the file has SHA-256 {digest}, not {file.sha256}", again=False)
+        return _Failure(wrong, again=False)
     part.replace(target)
     note.unlink(missing_ok=True)
     status = target.stat()
     write_record(target, Record(digest, status.st_size, status.st_mtime_ns, time.time_ns()))
     return None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file's header is sound and names as many bytes as there are."""
+    try:
+        with safe_open(path, framework="numpy"):
+            return True
+    except SafetensorError:
+        return False
 
 
 def _in_words(error: httpx.TransportError) -> str:
