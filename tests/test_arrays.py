@@ -168,6 +168,15 @@ def test_nearest_repeats_any_pixel_exactly(dtype: str) -> None:
     np.testing.assert_array_equal(result, values.repeat(3, 0).repeat(3, 1))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_mask_becomes_numbers_where_they_are_asked_for(dtype: str) -> None:
+    """Many programs read no truth values."""
+    mask = np.array([[False, True], [True, False]])
+    result = sr.upscale(mask, "nearest", scale=2, dtype=dtype)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, mask.repeat(2, 0).repeat(2, 1).astype(dtype))
+
+
 @pytest.mark.parametrize("dtype", [">u2", ">f4", "<i2"])
 def test_byte_order_is_normalised(dtype: str) -> None:
     """Files from old instruments are big-endian."""

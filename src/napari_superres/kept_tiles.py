@@ -98,7 +98,7 @@ class KeptTiles:
                 if key in kept:
                     kept.move_to_end(key)
             if key in self._files:
-                return np.asarray(np.load(self._files[key]))
+                return self._from_disk(key)
             return self._tiles.get(key)
 
     def keep(self, key: Hashable, values: np.ndarray, *, costly: bool = False) -> None:
@@ -136,15 +136,26 @@ class KeptTiles:
             self._folder = self._cleaning = None
 
     def _scratch(self) -> Path:
-        if self._folder is None:
+        if self._folder is None or not self._folder.exists():
             self._folder = Path(tempfile.mkdtemp(prefix="superres-"))
             self._cleaning = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
+
+    def _from_disk(self, key: Hashable) -> np.ndarray | None:
+        """Return a tile of the scratch folder; None if somebody tidied up there."""
+        try:
+            return np.asarray(np.load(self._files[key]))
+        except (OSError, ValueError) as error:
+            _log.warning("A restored part that was kept is gone (%s).", error)
+            del self._files[key]
+            return None
 
     def _move_out(self, key: Hashable, values: np.ndarray) -> None:
         """Write a tile to the scratch folder; where there is no room it is computed again."""
         try:
             folder = self._scratch()
+            for gone in [key for key, path in self._files.items() if not path.exists()]:
+                del self._files[gone]
             sizes = {key: path.stat().st_size for key, path in self._files.items()}
             used = sum(sizes.values())
             most = min(self.room, (used + shutil.disk_usage(folder).free) // 2)

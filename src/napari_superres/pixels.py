@@ -46,6 +46,8 @@ def to_dtype(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         if np.isfinite(high) and values.dtype != dtype:  # 60000 and an overshoot are too much
             values = np.where(np.isfinite(values), np.clip(values, low, high), values)
         return values.astype(dtype, copy=False)
+    if values.dtype == bool:
+        return values.astype(dtype)
     if values.dtype.kind in "iu":
         own, new = np.iinfo(values.dtype), np.iinfo(dtype)
         return np.clip(values, max(own.min, new.min), min(own.max, new.max)).astype(dtype)

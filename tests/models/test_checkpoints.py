@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import subprocess
 import sys
@@ -200,6 +201,24 @@ def test_truncated_file_is_refused(
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(WeightsError, match=r"net.*(truncated|damaged|not a file)"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_spoilt_file_is_refused_in_words_wherever_it_is_spoilt(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], modern: bool
+) -> None:
+    """Else a bad disk would look like a bug of the program."""
+    path = tmp_path / "net.pth"
+    torch.save(tensors, path, _use_new_zipfile_serialization=modern)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(1, len(content), 150):
+        spoilt = bytearray(content)
+        spoilt[place] = int(rng.integers(256))
+        for bad in (content[:place], bytes(spoilt)):
+            path.write_bytes(bad)
+            with contextlib.suppress(WeightsError):
+                read_tensors(path)
 
 
 def test_flipped_bit_in_a_torch_file_is_noticed(

@@ -339,6 +339,25 @@ def test_costly_tiles_move_to_the_disk_and_leave_it() -> None:
     assert kept.get(5) is None
 
 
+@pytest.mark.parametrize("tidied", ["file", "folder"])
+def test_a_tidied_scratch_folder_costs_time_and_nothing_else(tidied: str) -> None:
+    """Systems empty their temporary folders after some days, and a viewer runs for weeks."""
+    kept = KeptTiles(limit=100)
+    for number in range(3):
+        kept.keep(number, np.full(64, number, np.uint8), costly=True)
+    folder = kept._scratch()
+    for path in folder.iterdir():
+        path.unlink()
+    if tidied == "folder":
+        folder.rmdir()
+    assert kept.get(0) is kept.get(0) is None
+    for number in range(3, 6):
+        kept.keep(number, np.full(64, number, np.uint8), costly=True)
+    assert kept.get(4) is not None
+    assert list(kept._scratch().iterdir())
+    kept.forget()
+
+
 def test_a_full_disk_costs_time_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

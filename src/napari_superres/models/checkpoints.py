@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
             damaged = archive.testzip()  # torch itself does not look at the checksums
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
         raise WeightsError(f"'{path}' is truncated or damaged ({error}).", _AGAIN) from error
     if damaged is not None:
         raise WeightsError(f"'{path}' is damaged: its part '{damaged}' fails its checksum.", _AGAIN)
@@ -175,6 +176,13 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
             f"'{path}' is an archive without weights in it.", "Unpack it and use the file inside."
         )
     return _unwrap(_load(path), path)
+
+
+# What torch and pickle raise on bytes that were cut off or changed.
+_DAMAGED = (
+    *(RuntimeError, EOFError, ValueError, LookupError, AttributeError),
+    *(TypeError, AssertionError, struct.error),
+)
 
 
 def _load(path: Path) -> Any:
@@ -197,7 +205,7 @@ def _load(path: Path) -> Any:
             f"'{path}' carries code ('{name[1]}') beside its tensors; it was not run.",
             "Use a file with tensors only, such as safetensors.",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except _DAMAGED as error:
         reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise WeightsError(f"'{path}' is truncated or damaged ({reason}).", _AGAIN) from error
 
