@@ -19,7 +19,7 @@ from napari_superres.errors import UnreadableError
 from napari_superres.formats import read, tiff_index
 from napari_superres.formats.decoded_cache import DecodedCache, decoded
 from napari_superres.formats.tiff_levels import OpenFiles
-from tests.formats.tiff_files import VARIANTS, Variant, picture, write_pyramid
+from tests.formats.tiff_files import VARIANTS, Variant, picture, write_multi_file_ome, write_pyramid
 
 
 @pytest.fixture
@@ -97,6 +97,27 @@ def test_a_file_that_changes_underneath_is_noticed(tmp_path: Path) -> None:
     tifffile.imwrite(path, picture((40, 50), "uint16"))
     image = read(path)
     tifffile.imwrite(path, picture((41, 50), "uint16"))
+    with pytest.raises(UnreadableError, match="has changed since it was opened"):
+        image.data.compute()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_each_file_of_a_data_set_may_change_underneath(
+    compression: str | None, tmp_path: Path
+) -> None:
+    """A plane that was acquired anew keeps its old pixels, until the program is started again."""
+    path, pixels = write_multi_file_ome(tmp_path, compression)
+    image = read(path)
+    np.testing.assert_array_equal(image.data.compute(), pixels)
+    other = pixels[1][::-1]
+    tifffile.imwrite(
+        tmp_path / "plane1.ome.tif", other, compression=compression, metadata=None,
+        software="another",
+    )  # fmt: skip
+    np.testing.assert_array_equal(image.data[0].compute(), pixels[0])
+    with pytest.raises(UnreadableError, match=r"plane1.*has changed since it was opened"):
+        image.data.compute()
+    np.testing.assert_array_equal(read(path).data.compute(), [pixels[0], other, pixels[2]])
     with pytest.raises(UnreadableError, match="has changed since it was opened"):
         image.data.compute()
 

@@ -15,8 +15,10 @@ from tests.formats.tiff_files import (
     VARIANTS,
     Variant,
     as_image_order,
+    ome_text,
     picture,
     write_multi_file_ome,
+    write_ome,
     write_pyramid,
 )
 from tests.strategies import regions
@@ -128,6 +130,25 @@ def test_metadata_in_another_file_are_found(tmp_path: Path) -> None:
     other = tmp_path / "plane1.ome.tif"
     tifffile.imwrite(other, pixels[1], description=pointer, metadata=None, ome=False)
     np.testing.assert_array_equal(read(other).data.compute(), pixels)
+
+
+def test_metadata_in_a_text_beside_the_file_are_watched(tmp_path: Path) -> None:
+    """A pixel size that was corrected in the companion file is not seen."""
+    pixels = picture((2, 20, 30), "uint16")
+    pointer = '<OME xmlns="{}"><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:0"/></OME>'
+    namespace = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    path = write_ome(tmp_path / "a.ome.tif", pixels, pointer.format(namespace))
+    companion = tmp_path / "a.companion.ome"
+    for size in ("0.5", "0.25"):
+        sizes = f'SizeX="30" SizeY="20" SizeZ="2" PhysicalSizeX="{size}"'
+        entries = "".join(
+            f'<TiffData FirstZ="{i}" IFD="{i}"><UUID FileName="a.ome.tif">urn:uuid:0</UUID>'
+            "</TiffData>" for i in range(2)
+        )  # fmt: skip
+        companion.write_text(ome_text(sizes, entries))
+        image = read(path)
+        assert image.pixel_size == (1.0, 1.0, float(size))
+        assert str(companion) in image.source["files"]
 
 
 def test_an_imagej_stack_beyond_four_gigabytes_has_one_directory(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def write_pyramid(path: Path, shape: tuple[int, ...] = (2, 256, 200)) -> list[np
     return levels
 
 
-def write_multi_file_ome(folder: Path) -> tuple[Path, np.ndarray]:
+def write_multi_file_ome(folder: Path, compression: str | None = None) -> tuple[Path, np.ndarray]:
     """Write a stack of three planes in three files that name one another; return the first."""
     pixels = picture((3, 20, 30), "uint16")
     uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in range(3)]
@@ -150,7 +150,7 @@ def write_multi_file_ome(folder: Path) -> tuple[Path, np.ndarray]:
         xml = ome_text(f'SizeZ="3" {_XY}', entries, f'UUID="{uuid}"')
         tifffile.imwrite(
             folder / f"plane{i}.ome.tif", pixels[i], description=xml.encode(), metadata=None,
-            ome=False,
+            ome=False, compression=compression,
         )  # fmt: skip
     return folder / "plane0.ome.tif", pixels
 

@@ -19,12 +19,15 @@ from napari_superres.errors import UnreadableError
 from napari_superres.formats import zarr_store
 from napari_superres.formats.remote import open_store
 from napari_superres.job import run, write
+from tests.formats.tiff_files import write_multi_file_ome
 from tests.formats.web import serving
 from tests.formats.zarr_files import make_image, ramp
 from tests.job.conftest import part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from napari_superres.progress import Progress
 
 TABLE = Path(__file__).parents[2] / "docs" / "explanation" / "faults.md"
 
@@ -156,6 +159,24 @@ def test_a_source_that_changes_meanwhile_is_refused(
         list(steps)
     assert not target.exists()
     assert part_of(target).exists()
+
+
+def test_each_file_of_a_data_set_is_watched(tmp_path: Path) -> None:
+    """One plane acquired anew, in a file that nobody opened by its name: old and new are mixed."""
+    path, _ = write_multi_file_ome(tmp_path)
+    target = tmp_path / "out.ome.zarr"
+
+    def begin() -> Iterator[Progress]:
+        return run(sr.upscale(sr.read(path), "nearest", scale=2), target, workers=1)
+
+    steps = begin()
+    while next(steps).done < 2:
+        pass
+    tifffile.imwrite(tmp_path / "plane1.ome.tif", ramp((20, 30)), metadata=None)  # already read
+    with pytest.raises(UnreadableError, match="changed while it was read"):
+        list(steps)
+    with pytest.raises(sr.SuperresError, match=r"source\.states.*plane1"):
+        list(begin())
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from napari_superres.errors import UnreadableError
+from napari_superres.formats.file_state import FileState
 from napari_superres.formats.zarr_store import identity, join
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ def check_unchanged(image: Image) -> None:
     Parameters
     ----------
     image : Image
-        With the state of its source at opening: size and time of a file, or, of a Zarr array, those
-        of its metadata document, or what a server calls its version.
+        With the state of its source at opening: size and time of a file, or of all files of a data
+        set, or, of a Zarr array, those of its metadata document, or what a server calls its
+        version.
 
     Raises
     ------
@@ -36,10 +37,13 @@ def check_unchanged(image: Image) -> None:
             keys = [f"{array}/{name}".lstrip("/") for name in ("zarr.json", ".zarray")]
             same = any(_identity(path, key) == source.get("version") for key in keys)
         else:
-            state = os.stat(path)
+            state = FileState.of(path)
             same = all(
                 source.get(key, found) == found
-                for key, found in (("size", state.st_size), ("mtime_ns", state.st_mtime_ns))
+                for key, found in (("size", state.size), ("mtime_ns", state.mtime_ns))
+            ) and all(
+                FileState(other, *known).is_current()
+                for other, known in source.get("states", {}).items()
             )
     except FileNotFoundError:
         same = False

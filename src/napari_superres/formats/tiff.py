@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,9 +74,9 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
             "path": real,
             "series": series,
             "level": level,
-            "size": index.size,
-            "mtime_ns": index.mtime_ns,
-            **_other_files(index, found),
+            "size": index.file.size,
+            "mtime_ns": index.file.mtime_ns,
+            **_other_files(found),
         },
         metadata=facts.metadata,
         history=facts.history,
@@ -103,10 +103,12 @@ def _chosen(index: TiffIndex, series: int, level: int) -> Series:
     return found
 
 
-def _other_files(index: TiffIndex, found: Series) -> dict[str, list[str]]:
-    """Return all files of a data set that has several, under ``files``."""
-    paths = {path for level in found.levels for path in level.paths}
-    return {"files": sorted(paths)} if paths != {index.path} else {}
+def _other_files(found: Series) -> dict[str, Any]:
+    """Return all files of a data set that has several, under ``files``, and their states."""
+    if len(found.files) == 1:
+        return {}
+    states = {file.path: [file.size, file.mtime_ns] for file in found.files}
+    return {"files": list(states), "states": states}
 
 
 def _name(index: TiffIndex, series: int) -> str:

@@ -38,8 +38,8 @@ class TiffArray:
     ----------
     path : str
         Real path.
-    state : (int, int)
-        Size in bytes and modification time in nanoseconds that the file must still have.
+    state : tuple
+        What tells that the files are still the ones that were opened, as in `Series.state`.
     series, level : int
         Which image, and which resolution of it.
     shape : tuple of int
@@ -52,7 +52,7 @@ class TiffArray:
     """
 
     path: str
-    state: tuple[int, int]
+    state: tuple[Any, ...]
     series: int
     level: int
     shape: tuple[int, ...]
@@ -121,8 +121,9 @@ class TiffArray:
                 view[place] = level.window(files, plane, dense[0], dense[1])[cut]
 
     def _index(self) -> TiffIndex:
-        index = open_index(self.path)
-        if (index.size, index.mtime_ns) != self.state:
+        index = open_index(self.path, all_files=False)
+        # The new file may have fewer images.
+        if self.state not in [one.state for one in index.series[self.series :][:1]]:
             raise UnreadableError(
                 f"'{self.path}' has changed since it was opened.", "Open it again."
             )
@@ -161,7 +162,7 @@ def lazy_pixels(index: TiffIndex, series: int, level: int, *, samples_first: boo
         chunks = (*chunks[:at], g.samples, *chunks[at:])
     array = TiffArray(
         index.path,
-        (index.size, index.mtime_ns),
+        found.state,
         series,
         level,
         shape,

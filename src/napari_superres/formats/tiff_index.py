@@ -21,6 +21,7 @@ import tifffile
 
 from napari_superres.errors import InputError, UnreadableError
 from napari_superres.formats.advice import ACCESS, AGAIN, TOGETHER
+from napari_superres.formats.file_state import FileState
 from napari_superres.formats.ome_xml import (
     Ome,
     OmeXmlError,
@@ -48,10 +49,8 @@ class TiffIndex:
 
     Parameters
     ----------
-    path : str
-        Real path.
-    size, mtime_ns : int
-        Of the file when it was looked at.
+    file : FileState
+        The file that was looked at.
     series : tuple of Series
         At least one.
     ome : Ome or None
@@ -62,26 +61,36 @@ class TiffIndex:
         What a user should know.
     """
 
-    path: str
-    size: int
-    mtime_ns: int
+    file: FileState
     series: tuple[Series, ...]
     ome: Ome | None
     imagej: Mapping[str, Any]
     warnings: tuple[str, ...]
 
+    @property
+    def path(self) -> str:
+        """Real path of the file."""
+        return self.file.path
 
-_known: OrderedDict[tuple[str, int, int], TiffIndex] = OrderedDict()
+    def is_current(self) -> bool:
+        """Return whether the other files of its data set are still what they were."""
+        return all(file.is_current() for file in {f for one in self.series for f in one.files})
+
+
+_known: OrderedDict[FileState, TiffIndex] = OrderedDict()
 _lock = threading.Lock()
 
 
-def open_index(path: str) -> TiffIndex:
+def open_index(path: str, *, all_files: bool = True) -> TiffIndex:
     """Return what a TIFF file holds; looked up once a process and state of the file.
 
     Parameters
     ----------
     path : str
         Real path of an existing file.
+    all_files : bool
+        Whether the other files of its data set must be what they were, too. There can be thousands:
+        a reader does without, and checks those that it touches.
 
     Raises
     ------
@@ -91,29 +100,30 @@ def open_index(path: str) -> TiffIndex:
         If its pixels are of a kind that cannot be upscaled.
     """
     try:
-        state = os.stat(path)
-        key = (path, state.st_size, state.st_mtime_ns)
+        file = FileState.of(path)
         with _lock:
-            if key in _known:
-                _known.move_to_end(key)
-                return _known[key]
-        index = _look(path, state)
+            known = _known.get(file)
+            if known is not None:
+                _known.move_to_end(file)
+        if known is not None and (not all_files or known.is_current()):
+            return known
+        index = _look(file)
     except OSError as error:
         if isinstance(error, UnreadableError):
             raise
         raise UnreadableError(f"'{path}' cannot be read: {error}.", ACCESS) from error
     with _lock:
-        _known[key] = index
+        _known[file] = index
         while len(_known) > _MOST_KNOWN:
             _known.popitem(last=False)
     return index
 
 
-def _look(path: str, state: os.stat_result) -> TiffIndex:
+def _look(file: FileState) -> TiffIndex:
+    path, start, holder = file.path, file, file
     chain = follow_chain(path)
     warnings: list[str] = []
     ome: Ome | None = None
-    main = path
     flags: dict[str, bool] = {}
     with _understood(path), tifffile.TiffFile(path) as tif:
         description = tif.pages[0].description
@@ -121,16 +131,15 @@ def _look(path: str, state: os.stat_result) -> TiffIndex:
         # Micro-Manager writes a format of its own beside OME-XML; the standard one counts.
         flags["is_mmstack"] = False
         try:
-            ome, main = _checked_ome(path, description)
+            ome, start, holder = _checked_ome(file, description)
         except OmeXmlError as error:
             warnings.append(f"OME metadata unreadable: {error}.")
             flags["is_ome"] = False
-    external = ome.text if ome and main == path and ome.text != description else None
-    main_state = state if main == path else os.stat(main)
-    with _understood(main), tifffile.TiffFile(main, omexml=external, **flags) as tif:
+    external = ome.text if ome and start == file and ome.text != description else None
+    with _understood(start.path), tifffile.TiffFile(start.path, omexml=external, **flags) as tif:
         imagej = dict(tif.imagej_metadata or {}) if tif.is_imagej else {}
         shaped = [noted.get("shape", ()) for noted in tif.shaped_metadata or ()]
-        series = tuple(build_series(main, main_state, found) for found in tif.series)
+        series = tuple(build_series(start, {file, holder}, found) for found in tif.series)
     if not series:
         raise UnreadableError(f"'{path}' holds no image that can be read.", AGAIN)
     _check_declared(path, series[0], ome, imagej, shaped)
@@ -141,38 +150,40 @@ def _look(path: str, state: os.stat_result) -> TiffIndex:
                 AGAIN,
             )
         warnings.append(f"All planes are there, but the list of pages is damaged: {chain.problem}.")
-    return TiffIndex(path, state.st_size, state.st_mtime_ns, series, ome, imagej, tuple(warnings))
+    return TiffIndex(file, series, ome, imagej, tuple(warnings))
 
 
-def _checked_ome(path: str, description: str) -> tuple[Ome, str]:
-    """Return the OME-XML of a file and the TIFF to start from, after a look at the names in it.
+def _checked_ome(file: FileState, description: str) -> tuple[Ome, FileState, FileState]:
+    """Return the OME-XML of a file, the TIFF to start from, and the file with the text.
 
     A file of a data set may hold no more than a pointer to where its metadata are: another TIFF,
-    or a text of its own.
+    or a text of its own. The names in it are looked at first.
     """
+    path = file.path
     ome = parse_ome(description)
     names = (*ome.file_names, *(() if ome.metadata_file is None else (ome.metadata_file,)))
     _check_names(path, names)
     if ome.metadata_file is None:
-        return ome, path
+        return ome, file, file
     companion = os.path.join(os.path.dirname(path), ome.metadata_file)
     if not os.path.isfile(companion):
         raise UnreadableError(
             f"The metadata of '{path}' are in '{ome.metadata_file}', which is not beside it.",
             "Put that file into the same folder.",
         )
+    holder = FileState.of(os.path.realpath(companion))
     is_tiff = companion.lower().endswith((".tif", ".tiff", ".btf"))
     if is_tiff:
         with _understood(companion), tifffile.TiffFile(companion) as tif:
             text = tif.pages[0].description
     else:
-        with open(companion, encoding="utf-8") as file:
-            text = file.read()
+        with open(companion, encoding="utf-8") as stream:
+            text = stream.read()
     full = parse_ome(text)
     _check_names(path, full.file_names)
     if full.metadata_file is not None:
         raise OmeXmlError(f"'{ome.metadata_file}' points to '{full.metadata_file}' in turn")
-    return full, os.path.realpath(companion) if is_tiff else path
+    return full, holder if is_tiff else file, holder
 
 
 def _check_names(path: str, names: tuple[str, ...]) -> None:

@@ -24,6 +24,8 @@ from napari_superres.formats.decoded_cache import decoded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from napari_superres.formats.file_state import FileState
+
 BROKEN = (
     tifffile.TiffFileError,  # a ValueError in newer versions only
     ValueError,
@@ -44,6 +46,22 @@ class OpenFiles(ExitStack):
     def __init__(self) -> None:
         super().__init__()
         self._open: dict[str, IO[bytes]] = {}
+        self._same: set[FileState] = set()
+
+    def check(self, file: FileState) -> None:
+        """Refuse a file that changed since it was looked at; asked once a reading.
+
+        Raises
+        ------
+        UnreadableError
+            If it is another one, or gone.
+        """
+        if file not in self._same:
+            if not file.is_current():
+                raise UnreadableError(
+                    f"'{file.path}' has changed since it was opened.", "Open it again."
+                )
+            self._same.add(file)
 
     def read(self, path: str, offset: int, count: int) -> bytes:
         """Return exactly `count` bytes from `offset`.
@@ -103,7 +121,7 @@ class ContiguousLevel:
     Parameters
     ----------
     geometry : Geometry
-    path : str
+    file : FileState
     offset : int
         Of the first plane, in bytes.
     stored : np.dtype
@@ -113,30 +131,31 @@ class ContiguousLevel:
     """
 
     geometry: Geometry
-    path: str
+    file: FileState
     offset: int
     stored: np.dtype[Any]
     piece: tuple[int, int] = (1, 1)
 
     @property
-    def paths(self) -> set[str]:
+    def files(self) -> set[FileState]:
         """The files that hold it."""
-        return {self.path}
+        return {self.file}
 
     def window(self, files: OpenFiles, plane: int, ys: range, xs: range) -> np.ndarray:
         """Return a window of one plane, (y, x, sample)."""
+        files.check(self.file)
         g = self.geometry
         pixel = g.samples * self.stored.itemsize
         row = g.columns * pixel
         start = self.offset + (plane * g.rows + ys.start) * row
         if len(xs) * _NARROW < g.columns:
             parts = [
-                files.read(self.path, start + i * row + xs.start * pixel, len(xs) * pixel)
+                files.read(self.file.path, start + i * row + xs.start * pixel, len(xs) * pixel)
                 for i in range(len(ys))
             ]
             data, columns = b"".join(parts), range(len(xs))
         else:
-            data, columns = files.read(self.path, start, len(ys) * row), xs
+            data, columns = files.read(self.file.path, start, len(ys) * row), xs
         width = len(data) // (len(ys) * pixel)
         pixels = np.frombuffer(data, self.stored).reshape(len(ys), width, g.samples)
         return pixels[:, columns.start : columns.stop].astype(g.dtype, copy=False)
@@ -148,7 +167,7 @@ class Page:
 
     Parameters
     ----------
-    path : str
+    file : FileState
     offsets, counts : tuple of int
         Where the pieces lie, in bytes; 0 for pieces that were never written.
     decode : callable
@@ -157,7 +176,7 @@ class Page:
         For `decode`.
     """
 
-    path: str
+    file: FileState
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     decode: Callable[..., Any]
@@ -178,8 +197,8 @@ class SegmentedLevel:
         Depth, rows and columns of a piece.
     fill : int or float
         Value of pieces that were never written.
-    state : hashable
-        Tells the file's pieces from those of an earlier file of that name.
+    state : FileState
+        Of the file that describes them, which may be another one than holds them.
     keep : bool
         Whether decoded pieces are worth keeping: not where they are stored unpacked.
     """
@@ -189,7 +208,7 @@ class SegmentedLevel:
     depth: int
     tile: tuple[int, int, int]
     fill: float
-    state: tuple[Any, ...]
+    state: FileState
     keep: bool
 
     @property
@@ -198,14 +217,15 @@ class SegmentedLevel:
         return self.tile[1], self.tile[2]
 
     @property
-    def paths(self) -> set[str]:
+    def files(self) -> set[FileState]:
         """The files that hold it."""
-        return {page.path for page in self.pages}
+        return {page.file for page in self.pages}
 
     def window(self, files: OpenFiles, plane: int, ys: range, xs: range) -> np.ndarray:
         """Return a window of one plane, (y, x, sample)."""
         g = self.geometry
         page, part = divmod(plane, g.per_page)
+        files.check(self.pages[page].file)
         separate, z = divmod(part, self.depth)
         _, height, width = self.tile
         out = np.full((len(ys), len(xs), g.samples), self.fill, g.dtype)
@@ -237,7 +257,7 @@ class SegmentedLevel:
         page = self.pages[number]
         if index >= len(page.offsets) or index >= len(page.counts):
             raise UnreadableError(
-                f"'{page.path}' has no piece {index} of plane {number}: its header claims "
+                f"'{page.file.path}' has no piece {index} of plane {number}: its header claims "
                 f"{self.geometry.rows} x {self.geometry.columns} pixels, its tables list "
                 f"{len(page.offsets)} pieces.",
                 "The header is wrong or the file damaged; save it again from its source.",
@@ -246,20 +266,20 @@ class SegmentedLevel:
             return None
 
         def decode() -> np.ndarray:
-            data = files.read(page.path, page.offsets[index], page.counts[index])
+            data = files.read(page.file.path, page.offsets[index], page.counts[index])
             try:
                 pixels = page.decode(data, index, **page.options)[0]
                 return np.asarray(pixels, self.geometry.dtype)
             except (*BROKEN, MemoryError) as error:
                 raise UnreadableError(
-                    f"'{page.path}': strip or tile {index} of plane {number} cannot be decoded "
-                    f"({str(error) or type(error).__name__}).",
+                    f"'{page.file.path}': strip or tile {index} of plane {number} cannot be "
+                    f"decoded ({str(error) or type(error).__name__}).",
                     "The file is damaged there; copy it again, or leave that plane out.",
                 ) from error
 
         if not self.keep:
             return decode()
-        return decoded.get((self.state, page.path, page.offsets[index]), decode)
+        return decoded.get((self.state, page.file, page.offsets[index]), decode)
 
 
 Level = ContiguousLevel | SegmentedLevel

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_superres.errors import InputError, UnreadableError
 from napari_superres.formats.advice import AGAIN, TOGETHER
+from napari_superres.formats.file_state import FileState
 from napari_superres.formats.tiff_levels import (
     ContiguousLevel,
     Geometry,
@@ -20,6 +23,8 @@ from napari_superres.formats.tiff_levels import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import tifffile
 
 _JPEG = (6, 7, 33007, 34892)
@@ -51,6 +56,8 @@ class Series:
         Finest first.
     unwritten : int
         Strips or tiles that the file leaves out.
+    files : tuple of FileState
+        All that its pixels and its description come from, sorted.
     """
 
     kind: str
@@ -62,17 +69,27 @@ class Series:
     resolution_unit: int
     levels: tuple[Level, ...]
     unwritten: int
+    files: tuple[FileState, ...]
+
+    @cached_property
+    def state(self) -> tuple[Any, ...]:
+        """Size and time of its file, or what stands for those of many: each task carries it."""
+        if len(self.files) == 1:
+            return self.files[0][1:]
+        return (hashlib.sha256(repr(self.files).encode()).hexdigest(),)
 
 
-def build_series(path: str, state: os.stat_result, found: tifffile.TiffPageSeries) -> Series:
+def build_series(
+    file: FileState, described: Collection[FileState], found: tifffile.TiffPageSeries
+) -> Series:
     """Return where everything of one image is.
 
     Parameters
     ----------
-    path : str
-        Real path.
-    state : os.stat_result
-        Of that file.
+    file : FileState
+        The file that tifffile started from.
+    described : collection of FileState
+        The files that describe the image, whether they hold pixels or not.
     found : tifffile.TiffPageSeries
         What tifffile makes of it, with its file still open.
 
@@ -83,7 +100,7 @@ def build_series(path: str, state: os.stat_result, found: tifffile.TiffPageSerie
     InputError
         If there are no pixels, or complex ones.
     """
-    key = found.keyframe
+    path, key = file.path, found.keyframe
     if key.dtype is None or found.transform is not None:
         raise UnreadableError(
             f"'{path}' stores its pixels in a way that is not known "
@@ -100,7 +117,7 @@ def build_series(path: str, state: os.stat_result, found: tifffile.TiffPageSerie
         raise InputError(f"'{path}' holds an image without pixels ({listing}).", AGAIN)
     levels: list[Level] = []
     for number, level in enumerate(found.levels):
-        built = _level(path, state, level)
+        built = _level(file, level)
         if built is None and number == 0:
             raise _incomplete(path, found)
         if built is None:
@@ -124,10 +141,11 @@ def build_series(path: str, state: os.stat_result, found: tifffile.TiffPageSerie
             if isinstance(level, SegmentedLevel)
             for page in level.pages
         ),
+        files=tuple(sorted({*described, *(one for level in levels for one in level.files)})),
     )
 
 
-def _level(path: str, state: os.stat_result, found: tifffile.TiffPageSeries) -> Level | None:
+def _level(file: FileState, found: tifffile.TiffPageSeries) -> Level | None:
     """Return where the pixels of one level lie; None if planes are missing."""
     key = found.keyframe
     separate, depth, rows, columns, samples = (int(n) for n in key.shaped)
@@ -141,14 +159,14 @@ def _level(path: str, state: os.stat_result, found: tifffile.TiffPageSeries) -> 
         end = int(offset) + planes * rows * columns * samples * stored.itemsize
         # What the header of a single page claims is believed until it is read, and the plan
         # refuses what is absurd. A stack whose planes are known to be cut off is refused at once.
-        if planes > per_page and end > state.st_size:
-            raise _truncated(path, end, state.st_size)
-        _check_extent(path, key.dataoffsets, key.databytecounts, state.st_size)
-        return ContiguousLevel(geometry, path, int(offset), stored)
+        if planes > per_page and end > file.size:
+            raise _truncated(file, end)
+        _check_extent(file, key.dataoffsets, key.databytecounts)
+        return ContiguousLevel(geometry, file, int(offset), stored)
     pages = _pages(found, planes // per_page)
     if pages is None:
         return None
-    files = _Files()
+    files = _Files(file)
     tile = (
         (int(key.tiledepth), int(key.tilelength), int(key.tilewidth))
         if key.is_tiled
@@ -160,7 +178,7 @@ def _level(path: str, state: os.stat_result, found: tifffile.TiffPageSeries) -> 
         depth,
         tile,
         key.nodata,
-        (path, state.st_size, state.st_mtime_ns),
+        file,
         keep=int(key.compression) != 1,
     )
 
@@ -180,32 +198,31 @@ def _pages(found: tifffile.TiffPageSeries, count: int) -> list[Any] | None:
 
 
 class _Files:
-    """Real paths and sizes of the files of a data set, looked up once."""
+    """States of the files of a data set, looked up once."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[str, int]] = {}
+    def __init__(self, main: FileState) -> None:
+        self._known = {main.path: main}
 
-    def find(self, path: str) -> tuple[str, int]:
+    def find(self, path: str) -> FileState:
         if path not in self._known:
-            real = os.path.realpath(path)
-            self._known[path] = real, os.path.getsize(real)
+            self._known[path] = FileState.of(os.path.realpath(path))
         return self._known[path]
 
 
 def _page(page: Any, files: _Files) -> Page:
-    path, size = files.find(page.parent.filehandle.path)
+    file = files.find(page.parent.filehandle.path)
     key = page.keyframe
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
-    _check_extent(path, offsets, counts, size)
+    _check_extent(file, offsets, counts)
     is_jpeg = int(key.compression) in _JPEG
     options = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader} if is_jpeg else {}
-    return Page(path, offsets, counts, key.decode, options)
+    return Page(file, offsets, counts, key.decode, options)
 
 
-def _check_extent(path: str, offsets: tuple[int, ...], counts: tuple[int, ...], size: int) -> None:
+def _check_extent(file: FileState, offsets: tuple[int, ...], counts: tuple[int, ...]) -> None:
     end = max((o + c for o, c in zip(offsets, counts, strict=False)), default=0)
-    if end > size:
-        raise _truncated(path, end, size)
+    if end > file.size:
+        raise _truncated(file, end)
 
 
 def _ratio(page: Any, tag: str) -> float:
@@ -216,9 +233,10 @@ def _ratio(page: Any, tag: str) -> float:
         return 0.0
 
 
-def _truncated(path: str, end: int, size: int) -> UnreadableError:
+def _truncated(file: FileState, end: int) -> UnreadableError:
     return UnreadableError(
-        f"'{path}' is truncated: its pixels reach to byte {end:,}, but the file has {size:,}.",
+        f"'{file.path}' is truncated: its pixels reach to byte {end:,}, but the file has "
+        f"{file.size:,}.",
         AGAIN,
     )
 
