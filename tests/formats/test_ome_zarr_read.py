@@ -87,6 +87,23 @@ def test_chunks_of_many_planes_are_decoded_once(
     assert len(reads) == 4
 
 
+@pytest.mark.parametrize("shards", [None, (16, 64, 64)])
+def test_pixels_that_were_written_anew_are_read_anew(
+    tmp_path: Path, shards: tuple[int, ...] | None
+) -> None:
+    """Metadata stays as it is when pixels are corrected in place: the old ones are shown on."""
+    pixels = ramp((16, 64, 64))
+    root = make_image(tmp_path / "cubes", [pixels], chunks=(16, 32, 32), shards=shards)
+    np.testing.assert_array_equal(open_image(str(root)).data[3].compute(), pixels[3])
+    zarr.open_array(root / "0")[:, 40:] = 7
+    image = open_image(str(root))
+    np.testing.assert_array_equal(image.data[3, :32].compute(), pixels[3, :32])
+    assert np.all(image.data[3, 40:].compute() == 7)
+    if shards is None:
+        (root / "0" / "c" / "0" / "1" / "1").unlink()
+        assert np.all(open_image(str(root)).data[3, 40:, 40:].compute() == 0)
+
+
 def test_a_chunk_as_large_as_a_slide_is_not_a_dask_chunk(tmp_path: Path) -> None:
     """One pixel on the screen would decode and copy the whole slide."""
     make_image(tmp_path / "one", [np.ones((1, 3000, 2500), np.uint8)], chunks=(1, 3000, 2500))

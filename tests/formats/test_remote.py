@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
@@ -72,6 +73,17 @@ def test_an_image_opens_and_reads_by_its_url(server: Server, library: str) -> No
     np.testing.assert_array_equal(image.data.compute(), PIXELS)
     travelled = pickle.loads(pickle.dumps(image))
     np.testing.assert_array_equal(travelled.data[1].compute(), PIXELS[1])
+
+
+def test_pixels_that_a_server_got_anew_are_read_anew(
+    server: Server, library: str, tmp_path: Path
+) -> None:
+    """An image that was opened again shows the pixels of the first time."""
+    root = make_image(tmp_path / "cube.ome.zarr", [PIXELS], chunks=(2, 100, 90))
+    for value in (PIXELS[0, 0, 0], 5000):
+        zarr.open_array(root / "0")[...] = value
+        image = open_image(f"{server.url}/cube.ome.zarr")
+        assert np.all(image.data[1, :9, :9].compute() == value)
 
 
 @pytest.mark.parametrize("mood", [503, 429, 500, "hang", "reset", "cut"])

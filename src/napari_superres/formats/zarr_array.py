@@ -7,6 +7,7 @@ import lzma
 import math
 import os
 import struct
+import uuid
 import zlib
 from pathlib import Path
 from stat import S_ISLNK
@@ -27,6 +28,7 @@ from napari_superres.formats.chunk_grid import (
     spanned,
 )
 from napari_superres.formats.decoded_cache import decoded
+from napari_superres.formats.file_state import FileState
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.zarr_store import check_inside, identity, join, store_at
 from napari_superres.regions import as_indices
@@ -86,6 +88,7 @@ class ZarrArray:
         self.stored = tuple(int(n) for n in array.shards or array.chunks)
         document = "zarr.json" if self.zarr_format == 3 else ".zarray"
         self.version = identity(self.root, f"{self.path}/{document}" if self.path else document)
+        self.opened = uuid.uuid4().hex
         if 0 in self.shape:
             listing = " x ".join(map(str, self.shape))
             raise InputError(f"'{self.where}' is {listing}: it holds no pixel.", AGAIN)
@@ -162,10 +165,21 @@ class ZarrArray:
         out = np.empty([part.stop - part.start for part in region], self.dtype)
         for at, inside in chunks_under(region, self.chunk):
             whole = chunk_region(at, self.chunk, self.shape)
-            key = (self.root, self.path, *self.version.values(), at)
+            key = (self.root, self.path, *self.version.values(), self._stored_state(at), at)
             chunk = decoded.get(key, functools.partial(self._read, whole))
             out[relative(inside, region)] = chunk[relative(inside, whole)]
         return out
+
+    def _stored_state(self, at: tuple[int, ...]) -> tuple[Any, ...]:
+        """Return what changes when the stored file of a chunk does: metadata says nothing of it."""
+        if is_url(self.root):
+            return (self.opened,)  # to ask the server costs as much as to read a small chunk
+        stored = [i * c // s for i, c, s in zip(at, self.chunk, self.stored, strict=True)]
+        name = self._array.metadata.encode_chunk_key(tuple(stored))
+        try:
+            return FileState.of(os.path.join(self.where, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
 
     @property
     def _array(self) -> zarr.Array[Any]:
