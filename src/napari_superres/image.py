@@ -68,8 +68,8 @@ class Image:
     source : mapping
         Where the pixels come from: path, series, level, size, modification time. JSON values.
     metadata : mapping
-        What else the file says (``"ome_xml"``: its OME-XML text, ``"imagej"``: its tags), handed on
-        to the result.
+        What else the file says (``"ome_xml"``: its OME-XML text, ``"ome_image"``: which image in
+        it this is, ``"imagej"``: its tags), handed on to the result.
     history : tuple of mapping
         One record for each upscaling that led here, oldest first. JSON values.
     warnings : tuple of str

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import dask.array as da
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -19,8 +20,10 @@ from napari_superres.formats.ome_write import compose_ome
 from napari_superres.formats.ome_xml import is_outside, parse_ome
 from napari_superres.formats.tiff_write import write_ome_tiff
 from napari_superres.image import Channel, Image
+from napari_superres.job import write
 from tests.formats.bio_formats import schema_text
 from tests.formats.tiff_files import ome_text, picture, write_ome
+from tests.formats.zarr_files import make_collection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,6 +228,30 @@ def test_channels_in_another_order_keep_what_belongs_to_them(source: Image) -> N
     assert found["DAPI"]["EmissionWavelength"] == "461"
     times = [float(plane.attrib["DeltaT"]) for plane in parsed(swapped).findall(f".//{OME}Plane")]
     assert times == [10, 11, 12, 0, 1, 2]
+
+
+def test_each_series_brings_its_own_description(tmp_path: Path) -> None:
+    """The objective and the date of another position, in a result and in copies of it."""
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for name in ("first", "second"):
+            writer.write(
+                picture((20, 30), "uint16"),
+                metadata={"axes": "YX", "Name": name, "Description": f"the {name}"},
+            )
+    collection = tmp_path / "a.zarr"
+    make_collection(collection, 2)
+    (collection / "OME").mkdir()
+    (collection / "OME" / "METADATA.ome.xml").write_text(tifffile.tiffcomment(path))
+    for number, name in enumerate(("first", "second")):
+        direct = read(path, series=number)
+        write(direct, tmp_path / f"{number}.ome.zarr")
+        copy = read(tmp_path / f"{number}.ome.zarr")
+        for image in (direct, copy, read(collection, series=number)):
+            assert f"<Description>the {name}<" in compose_ome(image)
+    unknown = dict(direct.metadata)
+    del unknown["ome_image"]
+    assert "<Description>" not in compose_ome(replace(direct, metadata=unknown))
 
 
 def test_planes_that_cannot_be_told_apart_bring_no_times(source: Image) -> None:

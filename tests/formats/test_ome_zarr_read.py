@@ -19,7 +19,7 @@ from napari_superres.formats.ome_zarr_metadata import parse_axis_names
 from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.formats.zarr_store import absolute_root, open_node
 from napari_superres.image import Channel
-from tests.formats.zarr_files import make_image, ramp
+from tests.formats.zarr_files import make_collection, make_image, ramp
 from tests.strategies import regions
 
 if TYPE_CHECKING:
@@ -266,10 +266,7 @@ def test_axes_can_be_renamed(tmp_path: Path) -> None:
 
 def test_series_of_a_collection(tmp_path: Path) -> None:
     """bioformats2raw makes one group for each image, in a listed or a counted order."""
-    for name in ("0", "1"):
-        make_image(tmp_path / "c" / name, [ramp((8, 10)) + int(name)], "yx")
-    group = zarr.open_group(tmp_path / "c", mode="a", zarr_format=3)
-    group.update_attributes({"ome": {"version": "0.5", "bioformats2raw.layout": 3}})
+    group = make_collection(tmp_path / "c", 2)
     assert open_image(str(tmp_path / "c"), series=1).data[0, 0].compute() == 2
     with pytest.raises(SettingError, match="no series 2"):
         open_image(str(tmp_path / "c"), series=2)

@@ -67,3 +67,12 @@ def make_image(
         entry["version"] = version
     group.update_attributes(attributes)
     return root
+
+
+def make_collection(root: Path, count: int) -> zarr.Group:
+    """Write images as bioformats2raw does, the first pixel of each one larger; return the group."""
+    for number in range(count):
+        make_image(root / str(number), [ramp((8, 10)) + number], "yx")
+    group = zarr.open_group(root, mode="a", zarr_format=3)
+    group.update_attributes({"ome": {"version": "0.5", "bioformats2raw.layout": 3}})
+    return group

@@ -18,7 +18,9 @@ def find_source(image: Image) -> tuple[Ome | None, OmeImage | None]:
     Parameters
     ----------
     image : Image
-        With the source's OME-XML in ``metadata["ome_xml"]``, if it had any.
+        With the source's OME-XML in ``metadata["ome_xml"]``, if it had any, and in
+        ``metadata["ome_image"]`` which of its images this is: a series has another number where
+        images have no planes, and in every copy.
 
     Returns
     -------
@@ -31,10 +33,10 @@ def find_source(image: Image) -> tuple[Ome | None, OmeImage | None]:
         ome = parse_ome(str(image.metadata.get("ome_xml", "")))
     except OmeXmlError:
         return None, None
-    number = int(image.source.get("series", 0))
-    if len(ome.images) == 1:
-        return ome, ome.images[0]
-    return ome, ome.images[number] if number < len(ome.images) else None
+    number = 0 if len(ome.images) == 1 else image.metadata.get("ome_image")
+    if isinstance(number, int) and 0 <= number < len(ome.images):
+        return ome, ome.images[number]
+    return ome, None
 
 
 def chosen_indices(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,12 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
         if series or level:
             raise SettingError(f"'{path}' is a single array, without series or levels.", ONE_IMAGE)
         return _plain(node, axes)
-    if "multiscales" not in ome_attributes(node.attributes):
-        node = _member(node, series)
-        series = 0
-    return _multiscale(node, axes, series, level)
+    if "multiscales" in ome_attributes(node.attributes):
+        return _multiscale(node, axes, series, level)
+    image = _multiscale(_member(node, series), axes, 0, level)
+    if "ome_xml" in image.metadata:  # of the whole collection, in its order
+        image = replace(image, metadata={"ome_image": series, **image.metadata})
+    return image
 
 
 def _plain(node: Node, axes: str | None) -> Image:

@@ -14,7 +14,6 @@ from napari_superres.image import Channel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_superres.formats.ome_xml import OmeImage
     from napari_superres.formats.tiff_index import TiffIndex
     from napari_superres.formats.tiff_series import Series
 
@@ -95,22 +94,24 @@ def gather_facts(index: TiffIndex, number: int) -> Facts:
 def _from_ome(facts: Facts, index: TiffIndex, number: int) -> None:
     assert index.ome is not None
     facts.metadata["ome_xml"] = index.ome.text
-    image = _matching(index, number)
-    if image is None:
+    matching = _matching(index, number)
+    if matching is None:
         facts.warnings.append("It is not clear which OME metadata describe this series.")
     else:
+        facts.metadata["ome_image"] = matching
+        image = index.ome.images[matching]
         facts.pixel_size, facts.units = dict(image.pixel_size), dict(image.units)
         facts.channels = image.channels
     _restore(facts, index.ome.record)
 
 
-def _matching(index: TiffIndex, number: int) -> OmeImage | None:
-    """Return the OME image of a series; images without planes have no series."""
+def _matching(index: TiffIndex, number: int) -> int | None:
+    """Return which OME image a series is; images without planes have no series."""
     assert index.ome is not None
     images = index.ome.images
     if len(images) == len(index.series):
-        return images[number]
-    named = [image for image in images if image.name == index.series[number].name]
+        return number
+    named = [i for i, image in enumerate(images) if image.name == index.series[number].name]
     return named[0] if len(named) == 1 else None
 
 

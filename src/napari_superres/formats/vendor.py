@@ -104,7 +104,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
             "size": state.st_size,
             "mtime_ns": state.st_mtime_ns,
         },
-        metadata={"ome_xml": ome.text} if ome else {},
+        metadata=_metadata(ome, series, len(scenes)),
         warnings=(problem,) if problem else (),
     )
 
@@ -185,6 +185,14 @@ def _ome(reader: Any) -> tuple[Ome | None, str]:
         return None, f"OME metadata unreadable: {error}."
     except Exception as error:  # translations fail in their own ways, and pixels do not need them
         return None, f"The vendor's metadata could not be translated to OME-XML: {error}."
+
+
+def _metadata(ome: Ome | None, series: int, scenes: int) -> dict[str, Any]:
+    """Return the OME-XML, and which of its images the scene is where that is clear."""
+    if ome is None:
+        return {}
+    which = {"ome_image": series} if len(ome.images) == scenes else {}
+    return {"ome_xml": ome.text, **which}
 
 
 def _channels(
