@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 
 import napari_superres as sr
 from napari_superres.arrays import as_image
@@ -16,6 +17,7 @@ from napari_superres.errors import InputError
 from napari_superres.repeating import as_command, as_python, default_output, keywords
 from napari_superres.selection import select
 from napari_superres.upscaling import plan_for
+from tests.formats.zarr_files import make_collection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +97,24 @@ def test_python_gives_the_same_pixels(source: Image, tmp_path: Path) -> None:
     exec(program, {})
     again = sr.read(tmp_path / "again.ome.zarr")
     assert np.array_equal(again.data.compute(), result.data.compute())
+
+
+@pytest.mark.parametrize("reading", [{"series": 1}, {"axes": "tyx"}])
+def test_what_was_said_when_reading_is_said_again(reading: dict[str, Any], tmp_path: Path) -> None:
+    """The result of another image of a collection, or an error where there was none."""
+    if "series" in reading:
+        path = tmp_path / "cells.zarr"
+        make_collection(path, 2)
+    else:
+        path = tmp_path / "cells.tif"
+        planes = np.arange(120, dtype=np.uint8).reshape(2, 6, 10)
+        tifffile.imwrite(path, planes, photometric="minisblack", metadata=None)
+    result = sr.upscale(sr.read(path, **reading), "nearest")
+    assert run(as_command(result.history, str(tmp_path / "one.ome.zarr"))) == 0
+    exec(as_python(result.history, str(tmp_path / "two.ome.zarr")), {})
+    for name in ("one", "two"):
+        again = sr.read(tmp_path / f"{name}.ome.zarr")
+        assert np.array_equal(again.data.compute(), result.data.compute())
 
 
 def test_result_lies_beside_its_source_unless_told(source: Image, tmp_path: Path) -> None:

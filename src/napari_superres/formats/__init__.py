@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from napari_superres.errors import InputError, SuperresError, UnreadableError
@@ -79,7 +80,7 @@ def read(
     image = _found(os.fspath(path), axes, series, level)
     if missing == "error":
         check_complete(image)
-    return image
+    return replace(image, source={**image.source, "axes": axes}) if axes else image
 
 
 def _found(text: str, axes: str | None, series: int, level: int) -> Image:

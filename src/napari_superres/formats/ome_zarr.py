@@ -80,9 +80,10 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     if "multiscales" in ome_attributes(node.attributes):
         return _multiscale(node, axes, series, level)
     image = _multiscale(_member(node, series), axes, 0, level)
-    if "ome_xml" in image.metadata:  # of the whole collection, in its order
-        image = replace(image, metadata={"ome_image": series, **image.metadata})
-    return image
+    metadata = dict(image.metadata)
+    if "ome_xml" in metadata:  # of the whole collection, in its order
+        metadata.setdefault("ome_image", series)
+    return replace(image, source={**image.source, "series": series}, metadata=metadata)
 
 
 def _plain(node: Node, axes: str | None) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
@@ -71,8 +70,7 @@ def _read(path: str) -> Image:
         axes = _ask(error)
         if not axes:
             raise
-        image = read(path, axes=axes)
-        return replace(image, source={**image.source, "axes": axes})
+        return read(path, axes=axes)
 
 
 def _ask(error: AxesError) -> str:
