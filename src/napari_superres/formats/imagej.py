@@ -22,7 +22,7 @@ _COMPOSITE_COLORS = ("FF0000", "00FF00", "0000FF", "FFFFFF", "00FFFF", "FF00FF",
 
 
 def calibration(
-    imagej: Mapping[str, Any], resolution: tuple[float, float]
+    imagej: Mapping[str, Any], resolution: tuple[float, float], microns: float | None = None
 ) -> tuple[dict[str, float], dict[str, str | None]]:
     """Return the pixel size along x, y, z and the time step, and their units.
 
@@ -32,6 +32,9 @@ def calibration(
         As tifffile reads it.
     resolution : (float, float)
         Pixels per unit along y and x, from the TIFF tags.
+    microns : float, optional
+        Length of the unit of that tag in micrometers, where it measures the specimen. It counts
+        where the description names no unit, for z too: so ImageJ reads such a file.
 
     Returns
     -------
@@ -42,7 +45,9 @@ def calibration(
     """
     pixel_size: dict[str, float] = {}
     units: dict[str, str | None] = {}
-    unit = full_name(str(imagej.get("unit", "")))
+    unit, length = full_name(str(imagej.get("unit", ""))), 1.0
+    if microns and {"unit", "yunit", "zunit"}.isdisjoint(imagej):
+        unit, length = "micrometer", microns
     if unit is not None:
         # ImageJ writes yunit and zunit only where they differ from unit.
         own = {
@@ -51,7 +56,8 @@ def calibration(
         }
         y, x = resolution
         spacing = abs(_number(imagej.get("spacing")))
-        for axis, size in (("x", x and 1 / x), ("y", y and 1 / y), ("z", spacing)):
+        found = (("x", x and length / x), ("y", y and length / y), ("z", length * spacing))
+        for axis, size in found:
             if size > 0 and own[axis] is not None:
                 pixel_size[axis], units[axis] = size, own[axis]
     step = _number(imagej.get("finterval"))

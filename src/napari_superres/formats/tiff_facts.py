@@ -73,16 +73,19 @@ def gather_facts(index: TiffIndex, number: int) -> Facts:
     """
     series = index.series[number]
     facts = Facts()
+    unit = _METERS.get(series.resolution_unit)
     if index.ome is not None:
         _from_ome(facts, index, number)
     elif index.imagej:
         sizes = dict(zip(series.axes, series.shape, strict=True))
         count = sizes.get("c", 1) * (1 if is_rgb(series) else sizes.get("s", 1))
         facts.metadata["imagej"] = imagej.as_json(index.imagej)
-        facts.pixel_size, facts.units = imagej.calibration(index.imagej, series.resolution)
+        fine = unit and min(series.resolution) / unit > _SCREEN_DENSITY
+        facts.pixel_size, facts.units = imagej.calibration(
+            index.imagej, series.resolution, unit * 1e6 if unit and fine else None
+        )
         facts.channels = imagej.channels(index.imagej, count)
     else:
-        unit = _METERS.get(series.resolution_unit)
         for axis, density in zip("yx", series.resolution, strict=True):
             if unit and density / unit > _SCREEN_DENSITY:
                 facts.pixel_size[axis], facts.units[axis] = unit / density * 1e6, "micrometer"
