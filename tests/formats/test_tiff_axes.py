@@ -133,6 +133,15 @@ def test_a_palette_is_told(tmp_path: Path) -> None:
     assert any("colour table" in warning for warning in read(path).warnings)
 
 
+@pytest.mark.parametrize("imagej", [False, True])
+def test_zero_that_is_white_is_told(imagej: bool, tmp_path: Path) -> None:
+    """A result looks like the negative of its source, and nobody says why."""
+    pixels = picture((40, 50), "uint8")
+    image = read(save(tmp_path / "a.tif", pixels, photometric="miniswhite", imagej=imagej))
+    assert any("zero is white" in warning for warning in image.warnings)
+    np.testing.assert_array_equal(image.data.compute(), pixels)
+
+
 def test_sixteen_bit_rgb_keeps_its_colours_as_channel_colours(tmp_path: Path) -> None:
     """What looked red before is gray afterwards."""
     path = save(tmp_path / "a.tif", picture((40, 50, 3), "uint16"), photometric="rgb")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from napari_superres.formats.tiff_index import TiffIndex
     from napari_superres.formats.tiff_series import Series
 
-_PALETTE = 3
-"""Value of the TIFF tag PhotometricInterpretation for pixels that are indices of a colour table."""
+_WHITE_IS_ZERO, _PALETTE = 0, 3
+"""Values of the TIFF tag PhotometricInterpretation: zero is shown as white, and pixels are indices
+of a colour table."""
 
 _SCREEN_DENSITY = 2400 / 0.0254
 """Pixels per metre. At or below it, a density is that of a screen or a printer (72 to 2400 per
@@ -153,6 +154,11 @@ def _warn(facts: Facts, series: Series) -> None:
     strange = sorted({unit for unit in facts.units.values() if unit and not is_known(unit)})
     for unit in strange:
         facts.warnings.append(f"The unit '{unit}' is not known; it is kept as it is.")
+    if series.photometric == _WHITE_IS_ZERO:
+        facts.warnings.append(
+            "The file says that zero is white (MinIsWhite). Its numbers are kept, and results show "
+            "zero as black: they look like negatives of it."
+        )
     if series.photometric == _PALETTE and series.kind != "imagej":
         facts.warnings.append("Pixels are indices of a colour table; they are taken as gray.")
     if series.unwritten:
