@@ -197,6 +197,22 @@ def test_old_versions_without_named_axes(tmp_path: Path) -> None:
         assert image.pixel_size == (1,) * 5
 
 
+@pytest.mark.parametrize("said", [None, [{"name": "z"}, {"name": "y"}, {"name": "y"}]])
+def test_axes_that_a_file_does_not_tell_can_be_given(tmp_path: Path, said: Any) -> None:
+    """The error says what to do, and doing it changes nothing."""
+    root = make_image(tmp_path / "a", [ramp((3, 8, 10))], version="0.4")
+    path = root / ".zattrs"
+    attributes = json.loads(path.read_text())
+    attributes["multiscales"][0]["axes"] = said
+    path.write_text(json.dumps(attributes))
+    with pytest.raises(AxesError, match="axes='zyx'"):
+        open_image(str(root))
+    image = open_image(str(root), axes="tyx")
+    assert (image.axes, image.shape) == ("tyx", (3, 8, 10))
+    with pytest.raises(AxesError, match="names 2 axes"):
+        open_image(str(root), axes="yx")
+
+
 @pytest.mark.parametrize("dtype", [">u2", "<i4", "i1", "f2", "f8", "bool", "u8"])
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_types_arrive_in_the_machines_byte_order(tmp_path: Path, dtype: str, version: str) -> None:

@@ -157,7 +157,9 @@ def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
     if not 0 <= level < len(paths):
         raise SettingError(f"'{node.where}' has no level {level}.", f"It has {len(paths)}, from 0.")
     arrays = [_array(node, path) for path in paths[level:]]
-    found = parse_multiscale(node.attributes, series, arrays[0].ndim, node.where)
+    if axes is not None:
+        check_axes(axes, arrays[0].shape, node.where)
+    found = parse_multiscale(node.attributes, series, arrays[0].ndim, node.where, axes)
     if any(array.ndim != len(found.axes) for array in arrays):
         raise UnreadableError(
             f"'{node.where}' names {len(found.axes)} axes, but its arrays have "

@@ -76,7 +76,7 @@ def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def parse_multiscale(
-    attributes: Mapping[str, Any], index: int, ndim: int | None, where: str
+    attributes: Mapping[str, Any], index: int, ndim: int, where: str, given: str | None = None
 ) -> Multiscale:
     """Return the description of one image.
 
@@ -86,10 +86,12 @@ def parse_multiscale(
         A group's attributes.
     index : int
         Which of its ``multiscales``.
-    ndim : int or None
+    ndim : int
         Dimensions of the arrays, for old versions that name no axes.
     where : str
         What messages call the group.
+    given : str, optional
+        The axes that the user names, one letter each; the metadata need not name any.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def parse_multiscale(
         If a part that cannot be done without is missing, contradicts another, or is of a version
         that is not known.
     AxesError
-        If the metadata names no axes.
+        If the metadata names no axes, or one twice, and the user none.
     """
     ome = ome_attributes(attributes)
     multiscale = ome["multiscales"][index]
@@ -110,7 +112,7 @@ def parse_multiscale(
             "Save it in version 0.5.",
         )
     warnings: list[str] = []
-    axes, units = _axes(multiscale.get("axes"), ndim, where, warnings)
+    axes, units = _axes(multiscale.get("axes"), ndim, where, given, warnings)
     datasets = multiscale.get("datasets")
     if not isinstance(datasets, list) or not datasets:
         raise UnreadableError(f"The multiscales metadata of '{where}' lists no datasets.", METADATA)
@@ -164,14 +166,15 @@ def parse_axis_names(names: Sequence[object]) -> str:
 
 
 def _axes(
-    axes: object, ndim: int | None, where: str, warnings: list[str]
+    axes: object, ndim: int, where: str, given: str | None, warnings: list[str]
 ) -> tuple[str, tuple[str | None, ...]]:
     if axes is None and ndim == 5:  # versions 0.1 and 0.2 know nothing else
         return "tczyx", (None,) * 5
+    hint = f"Say which they are, for example axes='{'tczyx'[-ndim:]}'."
     if not isinstance(axes, list) or not axes:
-        raise AxesError(
-            f"'{where}' does not name its axes.", "Say which they are, for example axes='tczyx'."
-        )
+        if given:
+            return given, (None,) * ndim
+        raise AxesError(f"'{where}' does not name its axes.", hint)
     described = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
     units: list[str | None] = []
     for axis in described:
@@ -180,10 +183,8 @@ def _axes(
             warnings.append(f"The unit '{unit}' of axis '{axis.get('name')}' is not known.")
         units.append(unit)
     letters = parse_axis_names([axis.get("name") for axis in described])
-    if len(set(letters)) < len(letters):
-        raise UnreadableError(
-            f"'{where}' names an axis twice: '{letters}'.", "Say with axes= which are which."
-        )
+    if len(set(letters)) < len(letters) and not given:
+        raise AxesError(f"'{where}' names an axis twice: '{letters}'.", hint)
     return letters, tuple(units)
 
 
