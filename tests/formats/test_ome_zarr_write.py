@@ -94,6 +94,19 @@ def test_what_no_validator_checks(tmp_path: Path, version: Any) -> None:
     assert all(len(c["color"]) == 6 for c in channels)
 
 
+@pytest.mark.parametrize(("z", "shown"), [(slice(0, 3), 2), (slice(0, 9), 7), (slice(4, 5), 0)])
+def test_the_plane_that_is_shown_first_is_there(tmp_path: Path, z: slice, shown: int) -> None:
+    """A viewer opens a part of a stack at a plane beyond its end: an error, or nothing."""
+    omero = {"rdefs": {"defaultZ": 7, "defaultT": 0, "projection": "normal"}}
+    whole = Image(da.from_array(noise((9, 20, 30), "u2")), "zyx", metadata={"omero": omero})
+    part = whole.cropped([z, slice(None), slice(None)])
+    attributes: Any = zarr.open_group(write(part, tmp_path / "a.ome.zarr"), mode="r").attrs
+    rdefs = attributes["ome"]["omero"]["rdefs"]
+    assert rdefs == {
+        "defaultZ": shown, "defaultT": 0, "projection": "normal", "model": "greyscale",
+    }  # fmt: skip
+
+
 def test_every_reader_sees_the_same_pixels(tmp_path: Path, version: Any) -> None:
     """A file that only its own program reads is no file."""
     tensorstore = pytest.importorskip("tensorstore")

@@ -190,9 +190,14 @@ def _omero(image: Image, layout: Layout, windows: Sequence[Window]) -> dict[str,
     colourful = len(channels) > 1 or channels[0]["color"] != "FFFFFF"
     rdefs = source.get("rdefs")
     rdefs = rdefs if isinstance(rdefs, dict) else {}
+    shown = {  # a part of a stack may end before the plane that was shown first
+        key: min(rdefs[key], image.size(axis) - 1)
+        for key, axis in (("defaultZ", "z"), ("defaultT", "t"))
+        if isinstance(rdefs.get(key), int)
+    }
     return {
         "channels": channels,
-        "rdefs": {**rdefs, "model": "color" if colourful else "greyscale"},
+        "rdefs": {**rdefs, **shown, "model": "color" if colourful else "greyscale"},
     }
 
 
