@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -259,6 +262,25 @@ class TestRefusals:
         ):
             with pytest.raises(OutputError, match="source"):
                 run(image, path, overwrite=True)
+        assert tree(tmp_path) == before
+
+    def test_the_source_is_known_by_another_name(self, tmp_path: Path) -> None:
+        """A share that is mounted twice hides that a result goes into its own source."""
+        source = make_image(tmp_path / "in" / "a.ome.zarr", [np.ones((8, 8), "u2")], "yx")
+        alias = tmp_path / "alias"
+        alias.mkdir()
+        mount = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" "$1" && shift 1 && exec "$@"']
+        mount += [str(source.parent), str(alias)]
+        if not shutil.which("unshare") or subprocess.run([*mount, "true"], check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+        code = "import sys, napari_superres as sr; sr.write(sr.read(sys.argv[1]), sys.argv[2])"
+        before = tree(tmp_path)
+        inside = str(alias / "a.ome.zarr" / "b.ome.zarr")
+        done = subprocess.run(
+            [*mount, sys.executable, "-c", code, str(source), inside],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "the source would be lost" in done.stderr
         assert tree(tmp_path) == before
 
     @pytest.mark.parametrize("name", ["a", "a.jpg", "a.zip", "a.ome"])

@@ -358,7 +358,12 @@ def _contains(outer: Path, inner: Path) -> bool:
     outer_name, inner_name = os.path.normcase(outer), os.path.normcase(inner)
     if inner_name == outer_name or inner_name.startswith(os.path.join(outer_name, "")):
         return True
+    return any(_is_same(outer, place) for place in (inner, *inner.parents))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether two names are those of one file; what is not there yet has no other name."""
     try:
-        return any(os.path.samefile(outer, place) for place in (inner, *inner.parents))
+        return os.path.samefile(one, other)
     except OSError:
         return False
