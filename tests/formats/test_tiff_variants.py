@@ -99,6 +99,23 @@ def test_a_coarser_level_lies_over_the_finest(tmp_path: Path) -> None:
     assert len(image.levels) == 1
 
 
+@pytest.mark.parametrize(
+    ("coarse", "ratio"), [((65, 33), (2, 2)), ((64, 16), (2, 4)), ((32, 26), (4, 2.5)),
+                          ((60, 64), (129 / 60, 65 / 64))]
+)  # fmt: skip
+def test_levels_of_odd_sizes_have_whole_ratios(
+    coarse: tuple[int, int], ratio: tuple[float, float], tmp_path: Path
+) -> None:
+    """Lengths that are measured on a coarser level are off by a percent."""
+    fine = picture((129, 65), "uint8")
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tif:
+        tif.write(fine, subifds=1, metadata={"axes": "YX"})
+        tif.write(fine[: coarse[0], : coarse[1]], subfiletype=1)
+    image = read(tmp_path / "a.ome.tif", level=1)
+    assert image.pixel_size == ratio
+    assert image.translation == tuple((r - 1) / 2 for r in ratio)
+
+
 def test_several_series_are_chosen_by_number(tmp_path: Path) -> None:
     """The second position of an experiment cannot be opened."""
     first, second = picture((3, 40, 50), "uint16"), picture((2, 30, 20), "uint8")

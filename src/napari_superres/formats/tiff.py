@@ -123,7 +123,7 @@ def _placed(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return pixel size and translation of a level: its first pixel covers several finer ones."""
     fine, here = found.levels[0].geometry, found.levels[level].geometry
-    ratio = {"y": fine.rows / here.rows, "x": fine.columns / here.columns}
+    ratio = {"y": _ratio(fine.rows, here.rows), "x": _ratio(fine.columns, here.columns)}
     pixel_size, translation = [], []
     for axis in axes:
         size = facts.pixel_size.get(axis, 1.0)
@@ -131,6 +131,12 @@ def _placed(
         pixel_size.append(coarse)
         translation.append(facts.translation.get(axis, 0.0) + (coarse - size) / 2)
     return tuple(pixel_size), tuple(translation)
+
+
+def _ratio(fine: int, coarse: int) -> float:
+    """Return how many fine pixels a coarse one covers; the last one may be cut, or left out."""
+    whole = max(1, round(fine / coarse))
+    return whole if coarse in (fine // whole, -(-fine // whole)) else fine / coarse
 
 
 def _described(facts: Facts, axes: str, shape: tuple[int, ...]) -> tuple[Channel, ...]:
