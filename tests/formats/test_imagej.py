@@ -69,6 +69,21 @@ def test_the_unit_may_stand_in_a_tag_alone(
     assert read(said).pixel_size == pytest.approx((0.3, 1 / per_unit, 1 / per_unit))
 
 
+def test_the_table_of_eight_bit_pixels_is_a_colour(tmp_path: Path) -> None:
+    """A green channel turns gray, and the colours of another table vanish without a word."""
+    table = np.zeros((3, 256), np.uint16)
+    table[1] = np.arange(256) * 257
+    options: dict[str, Any] = {"imagej": True, "photometric": "palette"}
+    pixels = picture((20, 30), "uint8")
+    tifffile.imwrite(tmp_path / "green.tif", pixels, colormap=table, **options)
+    image = read(tmp_path / "green.tif")
+    assert (image.channels, image.warnings) == ((Channel(color="00FF00"),), ())
+    tifffile.imwrite(tmp_path / "other.tif", pixels, colormap=np.flip(table, 1), **options)
+    image = read(tmp_path / "other.tif")
+    assert image.channels == (Channel(),)
+    assert "colour table" in image.warnings[0]
+
+
 def test_a_unit_of_its_own_for_z_counts() -> None:
     """ImageJ 1.53 lets every axis have its own unit."""
     sizes, units = imagej.calibration(

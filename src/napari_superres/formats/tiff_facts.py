@@ -159,7 +159,8 @@ def _warn(facts: Facts, series: Series) -> None:
             "The file says that zero is white (MinIsWhite). Its numbers are kept, and results show "
             "zero as black: they look like negatives of it."
         )
-    if series.photometric == _PALETTE and series.kind != "imagej":
+    is_ramp = series.kind == "imagej" and any(channel.color for channel in facts.channels)
+    if series.photometric == _PALETTE and not is_ramp:
         facts.warnings.append("Pixels are indices of a colour table; they are taken as gray.")
     if series.unwritten:
         facts.warnings.append(

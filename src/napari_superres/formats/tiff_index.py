@@ -138,6 +138,9 @@ def _look(file: FileState) -> TiffIndex:
     external = ome.text if ome and start == file and ome.text != description else None
     with _understood(start.path), tifffile.TiffFile(start.path, omexml=external, **flags) as tif:
         imagej = dict(tif.imagej_metadata or {}) if tif.is_imagej else {}
+        table = tif.pages[0].colormap
+        if imagej and table is not None:  # where ImageJ stores the only one of 8-bit pixels
+            imagej.setdefault("LUTs", [table >> 8])
         shaped = [noted.get("shape", ()) for noted in tif.shaped_metadata or ()]
         series = tuple(build_series(start, {file, holder}, found) for found in tif.series)
     if not series:
