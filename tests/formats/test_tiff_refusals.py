@@ -203,6 +203,22 @@ def test_an_image_without_pixels_is_refused(tmp_path: Path) -> None:
     refused(path, "without pixels|header makes no sense", InputError)
 
 
+def test_pieces_without_pixels_are_refused(tmp_path: Path) -> None:
+    """Two bytes that went missing in a header end in a division by zero."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, picture((64, 80, 3), "uint8"), tile=(32, 32), compression="jpeg",
+        photometric="ycbcr", subsampling=(2, 2),
+    )  # fmt: skip
+    with tifffile.TiffFile(path) as tif:
+        places = [tif.pages[0].tags[tag].offset for tag in ("Compression", "TileLength")]
+    with open(path, "rb+") as file:
+        for place in places:
+            file.seek(place)
+            file.write(b"\x00\x01")  # the tag is called ImageWidth now
+    refused(path, "header makes no sense")
+
+
 def test_a_broken_list_of_pages_is_refused(tmp_path: Path) -> None:
     """A stack without metadata becomes a shorter stack where its list of pages breaks."""
     path = tmp_path / "a.tif"

@@ -172,6 +172,12 @@ def _level(file: FileState, found: tifffile.TiffPageSeries) -> Level | None:
         if key.is_tiled
         else (1, min(int(key.rowsperstrip), rows), columns)
     )
+    if 0 in tile:
+        raise UnreadableError(
+            f"'{file.path}' is damaged: its header makes no sense (pieces of "
+            f"{' x '.join(map(str, tile))} pixels).",
+            AGAIN,
+        )
     return SegmentedLevel(
         geometry,
         tuple(_page(page, files) for page in pages),
