@@ -116,6 +116,16 @@ def test_a_culture_of_cells_has_two_aligned_channels() -> None:
     assert "EmissionWavelength" in pair.source.metadata["ome_xml"]
 
 
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_thin_culture_of_cells_has_nuclei(planes: int) -> None:
+    """A section of one plane, which is the usual one, would be written with an empty channel."""
+    settings = PairSettings((32, 32), planes, scale=2, cells=True, camera=NOISELESS)
+    for seed in range(3):
+        pair = simulate_images(settings, seed)
+        nuclei = np.asarray(pair.truth.data)[0]
+        assert nuclei.std() > 0.1 * nuclei.mean()
+
+
 def test_chance_is_decided_by_the_seed_and_recorded() -> None:
     """A set like the training's own must be repeatable too."""
     settings = PairSettings(shape=(20, 20), scale=2, scene=None, camera=None)
