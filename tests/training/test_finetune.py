@@ -21,7 +21,8 @@ from napari_superres.planning import make_plan
 from napari_superres.training.adapting import Outcome, adapt
 from napari_superres.training.camera import Camera, expose
 from napari_superres.training.degrading import Degrading, degrading_for
-from napari_superres.training.finetune import TuneSettings, examples_of
+from napari_superres.training.finetune import TuneSettings, embedded_network, examples_of
+from napari_superres.training.judging import Judge
 from napari_superres.training.own_images import gather
 from napari_superres.training.simulate import Scene, degrade, draw, simulate
 
@@ -120,6 +121,20 @@ def test_a_stitched_image_that_ends_in_nothing_is_refused(blank: int) -> None:
     stitched = replace(image, data=da.from_array(cells[..., :96, :]))
     with pytest.raises(InputError, match="kept apart for judging"):
         gather([stitched], 2, RADIUS)
+
+
+def test_one_blank_window_spoils_no_judgement() -> None:
+    """A good model was thrown away with "+nan dB" where one plane held no cell at its end."""
+    image = _sharp(planes=3, edge=168)
+    cells = np.array(image.data)
+    cells[1, :, 168:] = 0  # the test part of one plane is blank, and what lies around it is not
+    embedded, _ = embedded_network(2)
+    parts = gather([replace(image, data=da.from_array(cells))], 2, embedded.radius)
+    assert len(parts.test) < len(parts.validation)
+    judge = Judge(parts.test, Degrading(), 2, 0, embedded)
+    for row in judge.table(embedded).values():
+        assert row["gain"] == 0
+        assert np.isfinite(row["bicubic"])
 
 
 @pytest.mark.parametrize("photons", [50, 500])

@@ -252,7 +252,8 @@ def _gather_channel(
             light = (values - np.float32(low)) / np.float32(high - low)
             if kind == 0:  # as an image's own border is continued when the model is used
                 light = np.pad(light, context * scale, mode="symmetric")
-            if np.ptp(light) > 0:
+            # By what is blank nothing can be judged, whatever lies around it.
+            if np.ptp(light[judged] if kind else light) > 0:
                 chosen.append(Piece(name, light, judged, camera))
 
 
