@@ -163,6 +163,21 @@ def test_blur_and_noise_of_a_coarse_image_are_recognised(sigma: float) -> None:
     assert found.photons[0] < 300 < found.photons[1]
 
 
+def test_a_coarse_image_is_looked_at_all_over() -> None:
+    """Cells in the middle of a field told nothing: photons and blur came from its empty corner."""
+    rng = np.random.default_rng(3)
+    light = draw(Scene("membranes"), (400, 560), rng)
+    sharp = expose(light[:, :280], Camera(photons=3000), rng)
+    field = np.full((1600, 1600), 0.02, np.float32)
+    field[700:1100, 700:980] = light[:, 280:]
+    pair = degrade(field, 2, rng, camera=Camera(photons=300), blur_sigma=0.6)
+    image, coarse = (sr.Image(da.from_array(x), "yx") for x in (sharp, pair.source))
+    found = degrading_for([image], 2, like=[coarse])
+    assert found.blur == pytest.approx(0.6, abs=0.11)
+    assert found.photons is not None
+    assert found.photons[0] < 300 < found.photons[1]
+
+
 def test_what_is_said_overrides_what_is_estimated() -> None:
     """A PSF that was measured is better than one that was guessed."""
     said = degrading_for([], 2, blur=0.8, photons=(50, 200), faithful=0.1)

@@ -6,17 +6,16 @@ The noise of the coarse images gives the photons, and the fall of their power sp
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
 from napari_superres.errors import InputError
-from napari_superres.surveying import PERCENTILES
+from napari_superres.surveying import PERCENTILES, sample_windows
 from napari_superres.training.own_images import (
     MOST_PHOTONS,
     estimated_camera,
-    planes_of,
     read_window,
 )
 from napari_superres.training.simulate import area_mean
@@ -35,7 +34,7 @@ DOUBT = 3.0
 _BLURS = np.arange(0, 1.01, 0.05)
 _RINGS = np.arange(0.05, 0.51, 0.03)
 _COARSE = 0.2
-_WINDOW, _LEAST_WINDOW = 256, 48
+_WINDOW, _LEAST_WINDOW, _MOST = 256, 48, 64
 
 
 def from_coarse(
@@ -46,7 +45,8 @@ def from_coarse(
     Parameters
     ----------
     images : sequence of Image
-        Coarse images of such specimens, their axes in canonical order; all channels are used.
+        Coarse images of such specimens, their axes in canonical order; all channels are used, in
+        windows from all over the field, of which those with little structure tell noise alone.
     pieces : sequence of Piece
         Sharp images.
     scale : int
@@ -69,15 +69,17 @@ def from_coarse(
     spectra, cameras = [], []
     for image in images:
         for index in range(3 if image.rgb else image.size("c")):
-            windows = [
-                read_window(plane, slice(0, _WINDOW), slice(0, _WINDOW))
-                for plane in planes_of(image, index, 8)
-            ]
+            windows = _windows(image, index)
+            if not windows:
+                continue
             low, high = np.percentile(np.concatenate([w.ravel() for w in windows]), PERCENTILES)
-            if high <= low or min(windows[0].shape) < _LEAST_WINDOW:
+            if high <= low:
                 continue
             cameras.append(estimated_camera(windows, float(low), float(high)))
-            light = [(window - low) / (high - low) for window in windows]
+            most = max(float(window.std()) for window in windows)
+            # Of empty ground a spectrum tells nothing but the noise.
+            full = [window for window in windows if window.std() > most / 2]
+            light = [(window - low) / (high - low) for window in full]
             spectra.append((_power(light), _noise_power(light, cameras[-1])))
     if not spectra:
         names = ", ".join(f"'{image.name}'" for image in images)
@@ -100,12 +102,23 @@ def from_coarse(
     )
 
 
+def _windows(image: Image, index: int) -> list[np.ndarray]:
+    """Return windows of a channel from all over the image: a corner may be empty."""
+    windows = []
+    for window in sample_windows(image, _WINDOW, _MOST):
+        at: dict[str, Any] = {axis: cut.start for axis, cut in window.items()}
+        at |= {"c": index, "s": index, "y": slice(None), "x": slice(None)}
+        plane = image.data[tuple(at[axis] for axis in image.axes)]
+        windows.append(read_window(plane, window["y"], window["x"]))
+    return [window for window in windows if min(window.shape) >= _LEAST_WINDOW]
+
+
 def _matching_blur(seen: np.ndarray, noise: float, pieces: Sequence[Piece], scale: int) -> float:
     costs = []
     for sigma in _BLURS:
         coarse = []
         for piece in pieces[:: max(1, len(pieces) // 12)]:
-            light = piece.light[: _WINDOW * scale, : _WINDOW * scale]
+            light = piece.light
             if sigma:
                 light = ndimage.gaussian_filter(light, sigma * scale, mode="reflect")
             coarse.append(area_mean(light, scale))
