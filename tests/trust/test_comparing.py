@@ -7,6 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -179,6 +180,30 @@ def test_degrading_makes_the_source_that_a_coarser_camera_sees(tmp_path: Path) -
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "models look better than on its images" in page
     assert "take longer for each million" in page
+
+
+@pytest.mark.parametrize("chosen", [[0, 1], ["DNA", "actin"]])
+def test_a_truth_is_paired_by_the_names_of_its_channels(
+    tmp_path: Path, chosen: list[int | str]
+) -> None:
+    """Every model would be called wrong where the truth lists its channels in another order."""
+    values = np.random.default_rng(0).integers(0, 999, (2, 40, 40), dtype=np.uint16)
+    channels = sr.Channel("DNA"), sr.Channel("actin")
+    source = sr.Image(da.from_array(values), "cyx", channels=channels)
+    fine = np.kron(values[::-1], np.ones((2, 2), np.uint16))
+    made = sr.compare(
+        source,
+        ["nearest"],
+        report=tmp_path,
+        scale=2,
+        truth=sr.Image(da.from_array(fine), "cyx", channels=channels[::-1]),
+        channels=chosen,
+        device="cpu",
+        limit=0.0,
+    )
+    for picture in made.pictures:
+        assert picture.truth is not None
+        np.testing.assert_array_equal(picture.truth[::2, ::2], picture.source)
 
 
 @pytest.mark.parametrize(

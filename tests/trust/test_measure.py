@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dask.array as da
@@ -15,6 +16,7 @@ from skimage.metrics import structural_similarity
 import napari_superres as sr
 from napari_superres.cli import _run
 from napari_superres.consistency import block_mean, conserve, repeat
+from napari_superres.selection import select
 from napari_superres.training.camera import Camera
 from napari_superres.training.simulate import Pair, simulate
 from napari_superres.trust.flicker import flicker
@@ -246,6 +248,39 @@ def test_the_source_is_found_in_the_history_and_the_part_by_its_place(
     table = capsys.readouterr().out
     assert "block flux error" in table
     assert "micrometer" in table
+
+
+def _two_channels(names: tuple[str, str]) -> sr.Image:
+    """Return an image whose channels share nothing."""
+    values = np.random.default_rng(0).integers(100, 4000, (2, 64, 72), dtype=np.uint16)
+    channels = tuple(sr.Channel(name) for name in names)
+    return sr.Image(da.from_array(values), "cyx", channels=channels)
+
+
+@pytest.mark.parametrize("names", [("DNA", "actin"), ("", "")])
+def test_channels_in_another_order_are_measured_on_their_own(names: tuple[str, str]) -> None:
+    """A sound result was said to have moved all light, by the light of the other channel."""
+    source = _two_channels(names)
+    whole = sr.upscale(source, "nearest", scale=2)
+    swapped = sr.upscale(source, "nearest", scale=2, channels=[1, 0])
+    for channel in sr.measure(swapped, source, whole).channels:
+        assert channel.light is not None
+        assert channel.light.residual == 0
+        assert channel.similarity is not None
+        assert channel.similarity.nrmse == 0
+
+
+def test_a_truth_is_paired_by_the_names_of_its_channels() -> None:
+    """A reference from another microscope lists its filters in its own order."""
+    source = _two_channels(("DNA", "actin"))
+    whole = sr.upscale(source, "nearest", scale=2)
+    for channel in sr.measure(whole, source, select(whole, ["actin", "DNA"])).channels:
+        assert channel.similarity is not None
+        assert channel.similarity.nrmse == 0
+    renamed = replace(whole, channels=(sr.Channel("DAPI"), sr.Channel("phalloidin")))
+    likeness = sr.measure(whole, source, renamed).channels[1].similarity
+    assert likeness is not None
+    assert likeness.nrmse == 0
 
 
 def test_a_source_that_is_gone_is_asked_for(

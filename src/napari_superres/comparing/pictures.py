@@ -15,6 +15,7 @@ from napari_superres.errors import InputError, SettingError
 from napari_superres.pixels import resample_area, to_dtype
 from napari_superres.selection import select
 from napari_superres.surveying import Survey, survey
+from napari_superres.trust.matching import named_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -219,6 +220,9 @@ def _truth(
                 f"'{image.name}' at scale {scale} has {scale * image.size(axis)}.",
                 "Give a truth on the result's own pixels, or another scale.",
             )
+    if "c" in truth.axes:
+        named = named_channels(truth, image)
+        channel = named[_number(image, channel)] if named else channel
     one = _plane(truth, channel if "c" in truth.axes else None, planes)
     spans = [range(*cut.indices(image.size(a))) for a, cut in zip("yx", region, strict=True)]
     cuts = [slice(s.start * scale, s.stop * scale) for s in spans]

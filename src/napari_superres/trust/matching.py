@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_superres.errors import InputError
 from napari_superres.formats import read
+from napari_superres.selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,8 @@ def match(result: Image, source: Image | None, truth: Image | None) -> Match:
         Of the same size over a whole scale factor; or the whole image of which the result shows
         some channels, planes or a region, to be found by their names and place.
     truth : Image or None
-        Of the result's own size.
+        Of the result's own size along y and x. Channels of both are paired by name; where names do
+        not tell, as the result's history says, or else in their order.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def match(result: Image, source: Image | None, truth: Image | None) -> Match:
     """
     scale = _scale(result, source)
     if truth is not None:
-        truth = _reordered(truth, result, "truth")
+        truth = _aligned(truth, result, "truth")
         if truth.shape != result.shape:
             raise InputError(
                 f"The truth '{truth.name}' is {_by(truth.shape)}, but '{result.name}' is "
@@ -69,8 +71,27 @@ def match(result: Image, source: Image | None, truth: Image | None) -> Match:
                 "Give a truth with the result's own pixels.",
             )
     if source is not None:
-        source = _part(_reordered(source, result, "source"), result, scale)
+        source = _part(_aligned(source, result, "source"), result, scale)
     return Match(result, source, truth, scale)
+
+
+def named_channels(image: Image, other: Image) -> list[int] | None:
+    """Return where the channels of another image lie in this one, by their names.
+
+    Parameters
+    ----------
+    image, other : Image
+
+    Returns
+    -------
+    list of int or None
+        One for each channel of `other`; None if one of them has no name of its own in both.
+    """
+    names = [channel.name for channel in image.channels]
+    wanted = [channel.name for channel in other.channels]
+    if all(name and names.count(name) == wanted.count(name) == 1 for name in wanted):
+        return [names.index(name) for name in wanted]
+    return None
 
 
 def source_of(result: Image) -> Image | None:
@@ -114,7 +135,10 @@ def _scale(result: Image, source: Image | None) -> int:
     return int(factor)
 
 
-def _reordered(image: Image, result: Image, what: str) -> Image:
+def _aligned(image: Image, result: Image, what: str) -> Image:
+    """Return an image with the result's channels and axes, in their order."""
+    if "c" in image.axes:
+        image = select(image, _channels(image, result))
     if sorted(image.axes) != sorted(result.axes):
         raise InputError(
             f"The {what} '{image.name}' has axes '{image.axes}', the result '{result.axes}'.",
@@ -134,7 +158,7 @@ def _part(source: Image, result: Image, scale: int) -> Image:
     cut = []
     for i, axis in enumerate(result.axes):
         if axis == "c":
-            cut.append(_channels(source, result))
+            cut.append(slice(None))
             continue
         factor = scale if axis in "yx" else 1
         step = round(result.pixel_size[i] / start.pixel_size[i]) or 1
@@ -149,17 +173,13 @@ def _part(source: Image, result: Image, scale: int) -> Image:
     return part
 
 
-def _channels(source: Image, result: Image) -> slice:
-    """Return where the result's channels lie among the source's, by their names."""
-    names = [channel.name for channel in source.channels]
-    own = [channel.name for channel in result.channels]
-    if names == own:
-        return slice(None)
-    if len(set(names)) == len(names) and set(own) <= set(names):
-        places = [names.index(name) for name in own]
-        if places == list(range(places[0], places[0] + len(places))):
-            return slice(places[0], places[0] + len(places))
-    raise _strangers(source, result)
+def _channels(image: Image, result: Image) -> list[int] | None:
+    """Return where the result's channels lie in an image; None, all of them, if nothing tells."""
+    named = named_channels(image, result)
+    part = result.history[-1].get("part", {}).get("c", []) if result.history else []
+    if named or len(part) != result.size("c") or not all(0 <= i < image.size("c") for i in part):
+        return named
+    return [int(i) for i in part]
 
 
 def _strangers(source: Image, result: Image) -> InputError:
