@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -281,6 +281,40 @@ def test_a_truth_is_paired_by_the_names_of_its_channels() -> None:
     likeness = sr.measure(whole, source, renamed).channels[1].similarity
     assert likeness is not None
     assert likeness.nrmse == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "chosen"),
+    [
+        ((1, 2, 1, 40, 44), "tczyx", {}),
+        ((2, 3, 40, 44), "tzyx", {"planes": {"t": 1, "z": slice(1, 2)}}),
+        ((3, 4, 40, 44), "czyx", {"channels": [2], "planes": {"z": 3}, "region": (9, 39)}),
+    ],
+)
+def test_axes_that_became_one_long_are_no_reason_to_refuse(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, chosen: dict[str, Any]
+) -> None:
+    """A TIFF of one plane could not be measured against the stack that it was made from."""
+    values = np.random.default_rng(0).integers(100, 4000, shape, dtype=np.uint16)
+    sr.write(sr.Image(da.from_array(values), axes), tmp_path / "source.ome.zarr")
+    if "region" in chosen:
+        chosen = {**chosen, "region": (slice(*chosen["region"]), slice(0, 36))}
+    result = sr.upscale(sr.read(tmp_path / "source.ome.zarr"), "nearest", scale=2, **chosen)
+    sr.write(result, tmp_path / "result.ome.tif")
+    written = sr.read(tmp_path / "result.ome.tif")
+    assert len(written.axes) < len(axes)
+    for channel in sr.measure(written, truth=result).channels:
+        assert channel.light is not None
+        assert channel.light.residual == 0
+        assert channel.similarity is not None
+        assert channel.similarity.nrmse == 0
+
+
+def test_a_plane_that_nothing_names_is_refused() -> None:
+    """Better no figure than one about another plane."""
+    stack = np.random.default_rng(0).integers(100, 4000, (3, 40, 44), dtype=np.uint16)
+    with pytest.raises(sr.InputError, match="same axes"):
+        sr.measure(np.kron(stack[1], np.ones((2, 2))), sr.Image(da.from_array(stack), "zyx"))
 
 
 def test_a_source_that_is_gone_is_asked_for(

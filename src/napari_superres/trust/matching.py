@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_superres.errors import InputError
@@ -71,7 +71,7 @@ def match(result: Image, source: Image | None, truth: Image | None) -> Match:
                 "Give a truth with the result's own pixels.",
             )
     if source is not None:
-        source = _part(_aligned(source, result, "source"), result, scale)
+        source = _cut(_aligned(source, result, "source"), result, scale)
     return Match(result, source, truth, scale)
 
 
@@ -139,6 +139,13 @@ def _aligned(image: Image, result: Image, what: str) -> Image:
     """Return an image with the result's channels and axes, in their order."""
     if "c" in image.axes:
         image = select(image, _channels(image, result))
+    # A TIFF drops axes of length 1: which plane of the others it shows, its history says.
+    missing = [axis for axis in image.axes if axis not in result.axes]
+    for axis in missing:
+        part = _part(result, axis)
+        if axis != "c" and len(part) == 1 and part[0] < image.size(axis):
+            image = select(image, planes={axis: part[0]})
+    image = _without(image, [axis for axis in missing if image.size(axis) == 1])
     if sorted(image.axes) != sorted(result.axes):
         raise InputError(
             f"The {what} '{image.name}' has axes '{image.axes}', the result '{result.axes}'.",
@@ -147,7 +154,27 @@ def _aligned(image: Image, result: Image, what: str) -> Image:
     return image.transposed(result.axes)
 
 
-def _part(source: Image, result: Image, scale: int) -> Image:
+def _without(image: Image, axes: Sequence[str]) -> Image:
+    """Return an image without some axes of length 1."""
+    kept = [i for i, axis in enumerate(image.axes) if axis not in axes]
+    return replace(
+        image,
+        data=image.data[tuple(0 if axis in axes else slice(None) for axis in image.axes)],
+        axes="".join(image.axes[i] for i in kept),
+        pixel_size=tuple(image.pixel_size[i] for i in kept),
+        units=tuple(image.units[i] for i in kept),
+        translation=tuple(image.translation[i] for i in kept),
+        levels=(),
+    )
+
+
+def _part(result: Image, axis: str) -> list[int]:
+    """Return which planes or channels the history says that a result shows; empty for all."""
+    part = result.history[-1].get("part", {}).get(axis, []) if result.history else []
+    return [int(i) for i in (part if axis == "c" or not part else range(*part))]
+
+
+def _cut(source: Image, result: Image, scale: int) -> Image:
     """Return the source cut to what the result shows."""
     wanted = tuple(
         n // scale if axis in "yx" else n for axis, n in zip(result.axes, result.shape, strict=True)
@@ -176,10 +203,10 @@ def _part(source: Image, result: Image, scale: int) -> Image:
 def _channels(image: Image, result: Image) -> list[int] | None:
     """Return where the result's channels lie in an image; None, all of them, if nothing tells."""
     named = named_channels(image, result)
-    part = result.history[-1].get("part", {}).get("c", []) if result.history else []
+    part = _part(result, "c")
     if named or len(part) != result.size("c") or not all(0 <= i < image.size("c") for i in part):
         return named
-    return [int(i) for i in part]
+    return part
 
 
 def _strangers(source: Image, result: Image) -> InputError:
