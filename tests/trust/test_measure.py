@@ -310,6 +310,19 @@ def test_axes_that_became_one_long_are_no_reason_to_refuse(
         assert channel.similarity.nrmse == 0
 
 
+def test_two_upscalings_in_a_row_are_measured_against_the_first_source(tmp_path: Path) -> None:
+    """What lay between them was never written: there is no other source to give."""
+    values = np.random.default_rng(0).integers(100, 4000, (40, 44), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "cells.tif", values)
+    once = sr.upscale(sr.read(tmp_path / "cells.tif"), "nearest", scale=2)
+    twice = sr.upscale(once, "nearest", scale=2)
+    for measured, scale in ((sr.measure(twice), 4), (sr.measure(twice, once), 2)):
+        assert measured.scale == scale
+        light = measured.channels[0].light
+        assert light is not None
+        assert light.residual == 0
+
+
 def test_a_plane_that_nothing_names_is_refused() -> None:
     """Better no figure than one about another plane."""
     stack = np.random.default_rng(0).integers(100, 4000, (3, 40, 44), dtype=np.uint16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -121,7 +123,12 @@ def source_of(result: Image) -> Image | None:
 
 def _scale(result: Image, source: Image | None) -> int:
     if result.history:
-        return int(result.history[-1]["plan"]["scale"])
+        scales = [int(record["plan"]["scale"]) for record in reversed(result.history)]
+        # Of a result of a result that was never written, the source may be that of the first.
+        for factor in itertools.accumulate(scales, operator.mul):
+            if source is not None and all(result.size(a) == factor * source.size(a) for a in "yx"):
+                return factor
+        return scales[0]
     if source is None:
         return 1
     factors = {result.size(axis) / source.size(axis) for axis in "yx"}
