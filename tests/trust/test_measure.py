@@ -101,6 +101,23 @@ def test_a_shift_by_part_of_a_pixel_is_seen(pair: Pair, by: float) -> None:
     assert x == pytest.approx(0, abs=0.01)
 
 
+def test_a_shift_is_seen_where_most_of_the_field_is_empty() -> None:
+    """A result that lay three pixels off was called in place, by the windows without a cell."""
+    source = np.zeros((1024, 1024), np.float32)
+    texture = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (400, 400)), 2)
+    source[312:712, 312:712] = np.maximum(texture, 0)
+    moved = np.roll(repeat(source, 2), (3, -2), (0, 1))
+    place = sr.measure(moved, source).channels[0].place
+    assert place is not None
+    assert (place.shift_y, place.shift_x) == pytest.approx((1.5, -1), abs=0.05)
+    blank = sr.measure(np.full_like(moved, 0.1), source)
+    place = blank.channels[0].place
+    assert place is not None
+    assert np.isnan([place.shift_y, place.shift_x]).all()
+    assert "shift" not in str(blank)
+    assert blank.record()["channels"][0]["place"] == {"shift_y": None, "shift_x": None}
+
+
 def test_light_that_was_scaled_or_moved_is_seen(pair: Pair) -> None:
     """Intensities are what people measure."""
     source = np.asarray(pair.source, float)

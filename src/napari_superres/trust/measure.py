@@ -180,7 +180,9 @@ def _finer(span: dict[str, slice], scale: int) -> dict[str, slice]:
 def _place(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Place | None:
     if not pairs:
         return None
-    y, x = np.median([grid_shift(one, other) for one, other in pairs], axis=0)
+    shifts = np.array([grid_shift(one, other) for one, other in pairs])
+    known = shifts[np.isfinite(shifts[:, 0])]  # a blank window tells no place
+    y, x = np.median(known, axis=0) if known.size else (np.nan, np.nan)
     return Place(float(y), float(x))
 
 

@@ -42,7 +42,7 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Place:
-    """Whether structures lie where they lay."""
+    """Whether structures lie where they lay: the median of windows that show any, or NaN."""
 
     shift_y: float = figure("shift along y", "of structures off their place; 0 is best", "pixels")
     shift_x: float = figure("shift along x", "the same", "pixels")

@@ -121,14 +121,14 @@ def grid_shift(image: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     Returns
     -------
     (float, float)
-        To 1/200 pixel. Positive when structures in `image` lie at larger indices. (0, 0) where one
-        of the two is constant. By cross-correlation: M. Guizar-Sicairos et al., Opt. Lett. 33, 156
+        To 1/200 pixel. Positive when structures in `image` lie at larger indices. NaN where one of
+        the two is constant. By cross-correlation: M. Guizar-Sicairos et al., Opt. Lett. 33, 156
         (2008), doi:10.1364/OL.33.000156.
     """
+    if not np.ptp(image) or not np.ptp(reference):
+        return float("nan"), float("nan")
     window = hann(image.shape[0], sym=False)[:, None] * hann(image.shape[1], sym=False)
     one, two = ((np.asarray(i, np.float64) - np.mean(i)) * window for i in (reference, image))
-    if not one.any() or not two.any():
-        return 0.0, 0.0
     shift, _, _ = phase_cross_correlation(one, two, upsample_factor=200, normalization=None)
     return -float(shift[0]), -float(shift[1])
 
