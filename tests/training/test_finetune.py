@@ -308,6 +308,27 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert next(again).step == 2
 
 
+def test_a_run_goes_on_with_its_own_pixels_alone(tmp_path: Path) -> None:
+    """Two images of one name, size and noise look alike: one would be judged by the other's."""
+    folder, output = tmp_path / "state", tmp_path / "mine.safetensors"
+    image = _sharp()
+    begun = adapt([image], output, folder, QUICK)
+    assert next(begun).step == 2
+    begun.close()
+    cells = np.array(image.data)
+    cells[..., 108:] = cells[..., :107:-1]  # the test part alone
+    other = replace(image, data=da.from_array(cells))
+    assert gather([other], 2, RADIUS).facts == gather([image], 2, RADIUS).facts
+    with pytest.raises(SettingError, match="other pixels"):
+        next(adapt([other], output, folder, QUICK))
+    # A state that was begun before pixels were told apart still goes on.
+    kept = folder / "settings.json"
+    facts = json.loads(kept.read_text())
+    del facts["pixels"]
+    kept.write_text(json.dumps(facts))
+    assert next(adapt([image], output, folder, QUICK)).step == 4
+
+
 def test_when_it_does_not_help_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
     """A model that is no better than the embedded one only looks like progress."""
     output = tmp_path / "mine.safetensors"

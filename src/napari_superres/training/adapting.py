@@ -110,7 +110,7 @@ def adapt(
     check_output(output, overwrite=overwrite)
     embedded, based_on = embedded_network(settings.scale)
     parts = gather(images, settings.scale, embedded.radius)
-    facts = {**based_on, "images": parts.facts}
+    facts = {**based_on, "images": parts.facts, "pixels": parts.digest}
     settings = _claim(folder, settings, facts, overwrite=overwrite)
     how = (settings.degrading, settings.scale, settings.seed, embedded)
     judge = Judge(parts.validation, *how)
@@ -154,7 +154,8 @@ def _claim(
     kept = folder / "settings.json"
     own = json.loads(json.dumps({**asdict(settings), **facts}))
     if kept.exists():
-        before = json.loads(kept.read_text(encoding="utf-8"))
+        # Older states do not say which pixels they are of.
+        before = {"pixels": own["pixels"], **json.loads(kept.read_text(encoding="utf-8"))}
         # Another processor may have another preference; a run goes on as it began.
         precise = before["low_precision"]
         differ = sorted(k for k in own if own[k] != before.get(k) and k != "low_precision")
