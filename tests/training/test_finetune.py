@@ -18,7 +18,7 @@ from napari_superres.cli import _run
 from napari_superres.errors import InputError, OutputError, SettingError
 from napari_superres.models.weights import find_model
 from napari_superres.planning import make_plan
-from napari_superres.training.adapting import Outcome, adapt
+from napari_superres.training.adapting import HELPS, Outcome, _verdict, adapt
 from napari_superres.training.camera import Camera, expose
 from napari_superres.training.degrading import Degrading, degrading_for
 from napari_superres.training.finetune import TuneSettings, embedded_network, examples_of
@@ -340,6 +340,34 @@ def test_when_it_does_not_help_it_says_so_and_writes_nothing(tmp_path: Path) -> 
     assert not output.exists()
     assert "did not help" in outcome.verdict
     assert "microscopy-x2" in outcome.verdict
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.1, 0.4), "beats it by +0.10 dB grid (5) and +0.40 dB noise (5)."),
+        ((-0.4, 0.8), "beats it by +0.80 dB noise (5), but loses 0.40 dB grid (5)."),
+        ((0.8, -0.4), "beats it by +0.80 dB grid (5), but loses 0.40 dB noise (5)."),
+        ((-0.4, 0.2), "differs from it by -0.40 dB grid (5) and +0.20 dB noise (5)."),
+    ],
+)
+def test_the_verdict_is_true_of_each_side(gains: tuple[float, float], said: str) -> None:
+    """'It beats the embedded model by -0.40 dB' sent people to the wrong one."""
+    row = {"images": 5, "better": 0.5}
+    paired = {
+        case: {**row, "gain": gain}
+        for case, gain in zip(("faithful", "restoring"), gains, strict=True)
+    }
+    verdict = _verdict(paired, "it", Degrading(), helped=sum(gains) / 2 >= HELPS)
+    for long, short in (
+        ("on a coarser grid alone", "grid"),
+        ("with blur and noise", "noise"),
+        ("better in 50 % of 5 parts", "5"),
+    ):
+        verdict = verdict.replace(long, short)
+    assert said in verdict
+    assert verdict.endswith("Use it with denoise=0.") is (gains[0] < 0 < gains[1] - 0.5)
+    assert verdict.endswith("Use it unless denoise=0.") is (gains[1] < 0)
 
 
 def test_it_stops_when_nothing_is_gained(tmp_path: Path) -> None:

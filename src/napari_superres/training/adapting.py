@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres._version import __version__
 from napari_superres.errors import SettingError
+from napari_superres.training.degrading import FAITHFUL
 from napari_superres.training.export import LIMITS, check_output, parameter_count, save_weights
 from napari_superres.training.finetune import (
     BEST,
@@ -48,7 +49,8 @@ class Outcome:
     Parameters
     ----------
     helped : bool
-        Whether it gained at least `HELPS` decibels over the embedded model on the test part.
+        Whether it gained at least `HELPS` decibels over the embedded model on the test part, in the
+        mean of the cases; one of them may be worse, which the verdict says.
     verdict : str
         The same in words, with the figures.
     paired : mapping
@@ -196,16 +198,27 @@ def _verdict(
     paired: Mapping[str, Mapping[str, float]], name: str, degrading: Degrading, *, helped: bool
 ) -> str:
     cases = degrading.described
-    gains = " and ".join(
-        f"{row['gain']:+.2f} dB {cases[case]} (better in {100 * row['better']:.0f} % of "
+    gains = {
+        case: f"{row['gain']:+.2f} dB {cases[case]} (better in {100 * row['better']:.0f} % of "
         f"{row['images']:.0f} parts)"
         for case, row in paired.items()
-    )
-    if helped:
-        return f"It helped: on parts of the images that it had not seen it beats {name} by {gains}."
+    }
+    unseen = "on parts of the images that it had not seen it"
+    if not helped:
+        return (
+            f"It did not help: {unseen} differs from {name} by {' and '.join(gains.values())}. "
+            f"Use {name} for such images."
+        )
+    worse = [case for case, row in paired.items() if row["gain"] < 0]
+    better = " and ".join(gains[case] for case in paired if case not in worse)
+    if not worse:
+        return f"It helped: {unseen} beats {name} by {better}."
+    # The mean of the two gains is positive, so one of them is.
+    [case] = worse
+    rather = f"{name} {'with' if case == FAITHFUL else 'unless'} denoise=0"
     return (
-        f"It did not help: on parts of the images that it had not seen it differs from {name} by "
-        f"{gains}. Use {name} for such images."
+        f"It helped in part: {unseen} beats {name} by {better}, but loses "
+        f"{gains[case].removeprefix('-')}. Use {rather}."
     )
 
 
