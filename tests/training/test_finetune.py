@@ -188,9 +188,18 @@ def test_what_is_said_overrides_what_is_estimated() -> None:
     assert clean.cases == ("restoring",)
     assert clean.camera(piece).photons is None
     assert degrading_for([], 2, blur=0, photons="none").cases == ("faithful",)
-    for wrong in ({"blur": -1.0}, {"photons": (9.0, 1.0)}, {"faithful": 2.0}):
+    infinite = {"photons": (9.0, np.inf)}
+    for wrong in (
+        {"blur": -1.0},
+        {"blur": np.nan},
+        {"faithful": 2.0},
+        {"photons": (9.0, 1.0)},
+        infinite,
+    ):
         with pytest.raises(SettingError):
             degrading_for([], 2, **wrong)
+    with pytest.raises(SettingError, match="scale=0"):
+        degrading_for([_sharp()], 0, like=[_sharp()])
 
 
 def test_a_coarser_scan_keeps_the_contrast_that_a_larger_pixel_averages() -> None:
@@ -473,6 +482,7 @@ def test_the_command_says_how_it_went(
         ["--on", "nothing.tif"],
         ["--on", "nothing.tif", "--pairs", "3"],
         ["--photons", "few:many"],
+        ["--seed", "-1"],
     ],
 )
 def test_contradictions_are_refused(tmp_path: Path, wrong: list[str]) -> None:

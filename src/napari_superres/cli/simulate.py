@@ -51,7 +51,9 @@ _LIT = {"confocal": ("excitation", "pinhole"), "light-sheet": ("sheet",)}
 )
 @click.option("--style", help=f"Of kinds that come in several ({_STYLES}); by chance if not given.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Pairs a kind.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first pair.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first pair."
+)
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="Scale factor.")
 @click.option("--shape", default="128", show_default=True, help="Source pixels, N or Y,X.")
 @click.option("--planes", type=int, default=1, show_default=True, help="Planes of a focal series.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.errors import SettingError
+from napari_superres.training.finite import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ class Camera:
     Raises
     ------
     SettingError
-        If a number is negative, or `bits` is none of the four choices.
+        If a number is negative or not finite, or `bits` is none of the four choices.
     """
 
     photons: float | None = 1000.0
@@ -60,6 +61,7 @@ class Camera:
     hot_pixels: float = 0.0
 
     def __post_init__(self) -> None:
+        check_finite(vars(self))
         if self.bits not in (None, 8, 12, 16):
             msg = f"bits={self.bits} is no camera's: use 8, 12, 16, or None for no rounding."
             raise SettingError(msg)

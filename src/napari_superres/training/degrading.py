@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from napari_superres.errors import SettingError
 from napari_superres.planning import canonical_axes
+from napari_superres.training.finite import check_finite
 from napari_superres.training.likeness import DOUBT, from_coarse
 from napari_superres.training.own_images import gather, light_camera
 from napari_superres.training.simulate import Pair, area_mean, centres, degrade
@@ -69,13 +71,15 @@ class Degrading:
     scanned: bool = False
 
     def __post_init__(self) -> None:
+        check_finite(vars(self))
         if not 0 <= self.faithful <= 1:
             raise SettingError(f"faithful={self.faithful} must lie between 0 and 1.")
         if not 0 <= self.blur <= 2:
             raise SettingError(f"blur={self.blur} must lie between 0 and 2 source pixels.")
-        if self.photons is not None and not 0 < self.photons[0] <= self.photons[1]:
+        if self.photons is not None and not 0 < self.photons[0] <= self.photons[1] < math.inf:
             raise SettingError(
-                f"photons={self.photons} must be greater than 0, the fewest before the most."
+                f"photons={self.photons} must be finite and greater than 0, the fewest before the "
+                "most."
             )
 
     def __str__(self) -> str:

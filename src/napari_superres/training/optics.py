@@ -15,6 +15,7 @@ import numpy as np
 from scipy import fft
 
 from napari_superres.errors import SettingError
+from napari_superres.training.finite import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,7 @@ class Optics:
     aberrations: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_finite({**vars(self), **self.aberrations})
         if self.modality not in MODALITIES:
             msg = f"modality={self.modality!r} is unknown: use one of {', '.join(MODALITIES)}."
             raise SettingError(msg)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 
-from napari_superres.errors import InputError
+from napari_superres.errors import InputError, SettingError
 from napari_superres.models.camera_noise import photon_transfer
 from napari_superres.planning import canonical_axes
 from napari_superres.surveying import PERCENTILES
@@ -110,9 +110,13 @@ def gather(images: Sequence[Image], scale: int, context: int) -> Parts:
 
     Raises
     ------
+    SettingError
+        If the scale factor is below 1.
     InputError
         If an image is too small to be split, holds labels, or a part of them has no contrast.
     """
+    if scale < 1:
+        raise SettingError(f"scale={scale} must be at least 1.")
     parts = Parts()
     channels = [
         (image.transposed(canonical_axes(image.axes)), index)

@@ -21,6 +21,7 @@ from napari_superres.errors import OutputError, SettingError
 from napari_superres.image import Channel, Image
 from napari_superres.job import write
 from napari_superres.training.camera import Camera
+from napari_superres.training.finite import check_finite
 from napari_superres.training.simulate import STEP, Pair, Scene, degrade, simulate
 from napari_superres.training.specimens import CELLS
 from napari_superres.training.stream import random_camera, random_scene
@@ -83,6 +84,7 @@ class PairSettings:
     scanned: bool = False
 
     def __post_init__(self) -> None:
+        check_finite({"step": self.step, "blur": self.blur_sigma})
         if min(*self.shape, self.planes, self.scale) < 1:
             raise SettingError("shape, planes and scale must all be at least 1.")
         if self.cells and (self.scene is None or self.scene.optics is None):

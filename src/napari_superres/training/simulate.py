@@ -20,6 +20,7 @@ from scipy import ndimage
 from napari_superres.errors import SettingError
 from napari_superres.training.camera import Camera, expose, noise_std
 from napari_superres.training.drawing import smooth_noise
+from napari_superres.training.finite import check_finite
 from napari_superres.training.optics import Optics, blur, gaussian_blur, transfer
 from napari_superres.training.specimens import STRUCTURES, STYLES, draw_structure
 from napari_superres.training.volume import draw_layers, image_volume
@@ -84,6 +85,7 @@ class Scene:
     inverted: bool = False
 
     def __post_init__(self) -> None:
+        check_finite(vars(self))
         if self.kind not in STRUCTURES:
             msg = f"kind={self.kind!r} is unknown: use one of {', '.join(STRUCTURES)}."
             raise SettingError(msg)
