@@ -182,6 +182,21 @@ def test_light_that_does_not_add_gives_no_focal_series(kind: str) -> None:
         simulate(kind, (2, 8, 8), seed=0)
 
 
+def test_all_kinds_are_checked_before_the_first_is_written(tmp_path: Path) -> None:
+    """Half a set of pairs looks like a whole one."""
+    said = ["simulate", "--out", str(tmp_path), "--shape", "8", "--scale", "2", "--planes", "2"]
+    assert _run([*said, "--kind", "nuclei", "--kind", "electron"]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_focal_series_left_to_chance_is_of_a_kind_that_has_one() -> None:
+    """The third of eight pairs would be none, after two that were written."""
+    settings = PairSettings((8, 8), planes=2, scale=2, scene=None)
+    kinds = {simulate_images(settings, seed).record["scene"]["kind"] for seed in range(8)}
+    assert kinds <= set(FLUORESCENT)
+    assert len(kinds) > 1
+
+
 def test_planes_of_a_focal_series_change_gradually() -> None:
     """Flicker between planes can be judged only where neighbours are alike."""
     rng = np.random.default_rng(0)

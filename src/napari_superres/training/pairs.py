@@ -22,7 +22,7 @@ from napari_superres.image import Channel, Image
 from napari_superres.job import write
 from napari_superres.training.camera import Camera
 from napari_superres.training.finite import check_finite
-from napari_superres.training.simulate import STEP, Pair, Scene, degrade, simulate
+from napari_superres.training.simulate import FLUORESCENT, STEP, Pair, Scene, degrade, simulate
 from napari_superres.training.specimens import CELLS
 from napari_superres.training.stream import random_camera, random_scene
 from napari_superres.training.volume import draw_cells
@@ -61,7 +61,8 @@ class PairSettings:
     scale : int
         Truth pixels a source pixel, along each axis.
     scene : Scene or None
-        Specimen and optics, the optics with the truth's pixel size. None leaves it to chance.
+        Specimen and optics, the optics with the truth's pixel size. None leaves it to chance, among
+        kinds that emit light where there are several planes.
     cells : bool
         Whether to draw a culture of cells in two channels through the scene's optics, on its
         background, instead of the scene's kind.
@@ -89,6 +90,11 @@ class PairSettings:
             raise SettingError("shape, planes and scale must all be at least 1.")
         if self.cells and (self.scene is None or self.scene.optics is None):
             raise SettingError("A culture of cells is seen through optics.", "Choose some.")
+        if not self.cells and self.scene is not None and not _has_series(self.scene, self.planes):
+            raise SettingError(
+                f"{self.scene.kind!r} has no focal series: light of its planes does not add.",
+                f"Use one of {', '.join(FLUORESCENT)}, or a single plane.",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +266,14 @@ def _decided(settings: PairSettings, seed: int) -> PairSettings:
     """Return settings in which nothing is left to chance."""
     rng = np.random.default_rng([seed, _CHOICE_STREAM])
     scene = settings.scene or random_scene(rng)
+    while settings.scene is None and not _has_series(scene, settings.planes):
+        scene = random_scene(rng)
     camera = settings.camera or random_camera(rng, 30, 20000)
     return replace(settings, scene=scene, camera=camera)
+
+
+def _has_series(scene: Scene, planes: int) -> bool:
+    return planes == 1 or scene.kind in FLUORESCENT
 
 
 def _plain_pair(settings: PairSettings, seed: int) -> Pair:
