@@ -166,7 +166,7 @@ def expose(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.nd
 
 
 def noise_std(image: np.ndarray, camera: Camera) -> float:
-    """Return the root-mean-square noise of a recorded image, in grey levels.
+    """Return the root-mean-square noise of a recorded image, in grey levels, as one expects it.
 
     Parameters
     ----------
@@ -178,7 +178,9 @@ def noise_std(image: np.ndarray, camera: Camera) -> float:
     Returns
     -------
     float
-        0 for a camera without noise; rounding is not counted.
+        Of photons, amplification and read-out, which differ from exposure to exposure; 0 for a
+        camera without noise. Hot pixels, the fixed pattern of an sCMOS sensor's gains and offsets,
+        rounding and saturation are not counted.
     """
     if camera.photons is None:
         return 0.0

@@ -233,7 +233,7 @@ def write_pairs(
     ------
     dict
         What the pair's JSON file holds: every setting, the root-mean-square noise of each channel
-        in grey levels, and the names of the files.
+        in grey levels (as `noise_std` counts it), and the names of the files.
 
     Raises
     ------

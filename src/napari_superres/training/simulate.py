@@ -116,7 +116,7 @@ class Pair:
     scale : int
         Truth pixels a source pixel, along each axis.
     noise : float
-        Root-mean-square noise of the source, in grey levels.
+        Root-mean-square noise of the source, in grey levels, as `noise_std` counts it.
     """
 
     source: np.ndarray
