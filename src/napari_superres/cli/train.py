@@ -68,7 +68,7 @@ _FROM_NOTHING = ("channel_count", "pairs", "device")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything.")
 @click.option("--device", default="cpu", show_default=True, help="Of a training from nothing.")
 @click.option("--threads", type=int, help="[default: half the processors]")
-@click.option("--overwrite", is_flag=True, help="Replace the file, and a state of other settings.")
+@click.option("--overwrite", is_flag=True, help="Replace the file; with --on, another state too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no talk.")
 def train(
