@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -27,10 +27,13 @@ from napari_superres.errors import (
 from napari_superres.formats import zarr_array
 from napari_superres.formats.decoded_cache import decoded
 from napari_superres.formats.ome_zarr import open_image
+from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.formats.pyramid import coarser
 from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.image import Image
-from napari_superres.job import Progress, run, write
+from napari_superres.job import Progress, run, verify, write
+from napari_superres.job.destination import destination
+from napari_superres.job.execution import Job
 from tests.formats.zarr_files import make_image
 from tests.job.conftest import part_of, shards_in, stack, tree
 
@@ -211,6 +214,16 @@ def test_a_block_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_nothing_with_holes_gets_the_name(tmp_path: Path) -> None:
+    """A pool that handed out no block at all gave an empty file the name of a result."""
+    path, image = tmp_path / "a.ome.zarr", stack()
+    job = Job(image, destination(path), layout_for(image))
+    with ThreadPoolExecutor(2) as executor, pytest.raises(IncompleteError, match="30 of 30"):
+        list(job.iterate(executor, -1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_what_fails_from_the_start_says_why(tmp_path: Path) -> None:
     """Thirty times the same sentence, and an exit code that says 'run again', would mislead."""
     image = stack(poison=(), error=UnreadableError("no page is readable"))
@@ -293,6 +306,10 @@ class TestRefusals:
         """The wish would be forgotten in silence."""
         with pytest.raises(SettingError, match=r"workers=0 .* Use 1 or more"):
             run(sr.upscale(stack((1, 8, 8)), "nearest"), tmp_path / "a.ome.zarr", workers=0)
+        with ThreadPoolExecutor(2) as executor, pytest.raises(SettingError, match="workers=-1"):
+            run(stack(), tmp_path / "a.ome.zarr", executor=executor, workers=-1)
+        with pytest.raises(SettingError, match="workers=-1"):
+            verify(write(stack(), tmp_path / "a.ome.zarr"), workers=-1)
 
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         """A slip in a path must not make a new tree of folders."""

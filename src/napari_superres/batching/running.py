@@ -21,6 +21,7 @@ from napari_superres.errors import (
 )
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.suffixes import RECORDED, split_suffix, spread_path
+from napari_superres.job.pool import check_workers
 from napari_superres.job.running import run
 from napari_superres.job.together import run_together
 from napari_superres.job.workers import Workers
@@ -68,6 +69,7 @@ def run_batch(
     ------
     Step
     """
+    check_workers(workers)
     if suffix not in RECORDED:
         raise SettingError(
             f"Results of a batch cannot be '{suffix}' files, which do not say how they were made.",

@@ -191,6 +191,9 @@ class Job:
         """Compute what is missing, look at every file once more, and give the result its name."""
         target, manifest = self.target, blocks.manifest
         yield from blocks.iterate(pool, contents=contents)
+        missing = manifest.total - manifest.done
+        if missing:  # whatever left them out, a result with holes gets no name
+            raise _too_early(target, missing, manifest.total)
         yield from blocks.confirmed()
         check_held(claim)
         last = chain(

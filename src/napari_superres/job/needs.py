@@ -6,11 +6,11 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_superres.errors import ResourceError, SettingError
+from napari_superres.errors import ResourceError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import check_folder, check_space, destination, space_for
-from napari_superres.job.pool import THREADS_ON_GPU, processors
+from napari_superres.job.pool import THREADS_ON_GPU, check_workers, processors
 from napari_superres.resources import SHARE, check_memory, free_memory
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def fitting_workers(image: Image, workers: int | None) -> int:
     SettingError
         If it is no number of workers.
     """
-    if workers is not None and workers < 1:
-        raise SettingError(f"workers={workers} is not a number of workers.", "Use 1 or more.")
+    check_workers(workers)
     plan = image.plan
     if plan is None:
         return workers or processors()

@@ -17,7 +17,7 @@ from concurrent.futures import (
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_superres.errors import Cancelled
+from napari_superres.errors import Cancelled, SettingError
 from napari_superres.progress import doing
 
 if TYPE_CHECKING:
@@ -188,6 +188,17 @@ class Pool:
                 else:
                     ended.append(outcome)
             yield ended
+
+
+def check_workers(workers: int | None) -> None:
+    """Refuse what is no number of workers; None is that of the processors or of the executor.
+
+    Raises
+    ------
+    SettingError
+    """
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers={workers} is not a number of workers.", "Use 1 or more.")
 
 
 def processors() -> int:

@@ -17,6 +17,7 @@ from napari_superres.job.exporting import Export, is_streamable
 from napari_superres.job.folder import sweep_leftover
 from napari_superres.job.needs import fitting_workers
 from napari_superres.job.parts import parse_part
+from napari_superres.job.pool import check_workers
 
 if TYPE_CHECKING:
     import os
@@ -140,6 +141,7 @@ def run(
     SuperresError
         While iterating: whatever made the first blocks fail, if none succeeded.
     """
+    check_workers(workers)
     target = destination(path)
     share = None if part is None else parse_part(part)
     layout = layout_for(image, ome_zarr)

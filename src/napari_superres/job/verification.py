@@ -27,7 +27,7 @@ from napari_superres.formats.zarr_store import (
     safe_path,
 )
 from napari_superres.job.destination import destination
-from napari_superres.job.pool import Pool
+from napari_superres.job.pool import Pool, check_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,8 +106,9 @@ def verify(path: str | os.PathLike[str], workers: int | None = None) -> Iterator
     IncompleteError
         From the call itself, if the result is not finished.
     SuperresError
-        From the call itself, if it cannot be opened at all.
+        From the call itself, if it cannot be opened at all, or `workers` is no number of them.
     """
+    check_workers(workers)
     text = os.fspath(path)
     if not is_url(text) and not os.path.lexists(text) and destination(text).manifest.exists():
         raise IncompleteError(
