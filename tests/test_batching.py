@@ -121,6 +121,19 @@ def test_a_result_of_other_settings_is_no_result(
     assert int(sr.read(path).data.max()) == 0
 
 
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_results_that_their_format_holds_otherwise_are_known_again(
+    tmp_path: Path, suffix: str
+) -> None:
+    """A TIFF stores a mask as numbers and leaves out an axis of one plane: both are still ours."""
+    stack, mask = tmp_path / "stack.ome.zarr", tmp_path / "mask.ome.zarr"
+    make_image(stack, [ramp((2, 20, 24))], "zyx")
+    make_image(mask, [ramp((2, 20, 24)) % 2 == 0], "zyx")
+    for state in ("done", "kept"):
+        items = batch([stack, mask], tmp_path / "out", "nearest", suffix=suffix, planes={"z": 1})
+        assert [item.state for item in items] == [state, state], items
+
+
 def test_what_stands_in_the_way_is_left_alone(folder: Path) -> None:
     """Somebody's own file of that name is not replaced without a word."""
     results = folder.with_name("out")

@@ -78,12 +78,8 @@ def _making(image: Image) -> dict[str, Any]:
     # matter.
     record.pop("time", None)
     record["version"] = ".".join(str(record.get("version", "")).split(".")[:2])
-    made = plain(
-        {
-            **record,
-            "dtype": str(image.dtype),
-            "shape": dict(zip(image.axes, image.shape, strict=True)),
-        }
-    )
+    # A TIFF has neither truth values nor axes of one plane; the plan says what type was wanted.
+    sizes = zip(image.axes, image.shape, strict=True)
+    made = plain({**record, "shape": {axis: n for axis, n in sizes if n > 1}})
     assert isinstance(made, dict)
     return made
