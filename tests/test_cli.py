@@ -137,8 +137,27 @@ def test_uncertainty_writes_the_spread_beside_the_result(
     assert float(spread.data.mean()) > 0
     # Neither is computed when one of the two cannot be written.
     target.unlink()
-    assert _run([*arguments, "--planes", "z=1", "-q"]) == 4
+    assert _run([*arguments, "--planes", "z=2", "-q"]) == 4
     assert not target.exists()
+
+
+@pytest.mark.parametrize("wish", [["--uncertainty"], ["--samples", "2"]])
+@pytest.mark.parametrize("part", [[], ["--part", "1/1"]])
+def test_a_run_that_ended_between_result_and_spread_goes_on(
+    stack: Path, wish: list[str], part: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed in the second of two files, the same command must not refuse the first for ever."""
+    target, spread = stack.with_name("finer.ome.tif"), stack.with_name("finer_spread.ome.tif")
+    arguments = ["upscale", str(stack), str(target), "-m", "microscopy-x2", *wish, *part, "-q"]
+    assert _run([*arguments, "--planes", "z=1"]) == 0
+    written = target.stat().st_mtime_ns
+    spread.unlink()
+    assert _run([*arguments, "--planes", "z=2"]) == 4
+    assert "was made with other settings: part" in capsys.readouterr().err
+    assert not spread.exists()
+    assert _run([*arguments, "--planes", "z=1"]) == 0
+    assert spread.exists()
+    assert target.stat().st_mtime_ns == written
 
 
 def test_labels_are_repeated_and_never_mixed(stack: Path) -> None:

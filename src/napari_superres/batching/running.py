@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.batching.items import Item, Made, Step
-from napari_superres.batching.kept import is_finished
 from napari_superres.errors import (
     Cancelled,
     MissingDependencyError,
@@ -21,6 +20,7 @@ from napari_superres.errors import (
 )
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.suffixes import RECORDED, split_suffix, spread_path
+from napari_superres.job.kept import is_finished
 from napari_superres.job.pool import check_workers
 from napari_superres.job.running import run
 from napari_superres.job.together import run_together

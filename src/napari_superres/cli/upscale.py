@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,7 @@ from napari_superres.models.weights import state
 from napari_superres.resources import SHARE, human_bytes
 
 if TYPE_CHECKING:
+    from napari_superres.formats.ome_zarr_layout import Version
     from napari_superres.image import Image
     from napari_superres.job.needs import Needs
     from napari_superres.plan import Plan
@@ -52,7 +53,7 @@ def upscale(
     output: str | None,
     *,
     overwrite: bool,
-    ome_zarr: Literal["0.5", "0.4"],
+    ome_zarr: Version,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -93,6 +94,7 @@ def upscale(
         talk(f"{result.plan.spec.name}: {source} -> {target}")
     keywords: dict[str, Any] = {"overwrite": overwrite, "ome_zarr": ome_zarr, "part": part}
     check_shown(result.plan, place)
+    left = results if overwrite or spread is None else _left(results, labels, ome_zarr)
     with place.executor(result.plan) as executor:
         # All are checked before the first one is computed.
         runs = [
@@ -104,7 +106,7 @@ def upscale(
                 labels=labels if own is result else {},
                 **keywords,
             )
-            for path, own in results.items()
+            for path, own in left.items()
         ]
         # What samples have in common is computed once if result and spread are written together.
         chained = [run_together(runs)] if result.plan.samples > 1 else runs
@@ -152,6 +154,22 @@ def plan(source: str, *, as_json: bool, workers: int | None, **wishes: Any) -> N
 
 def _by_path(target: str, result: Any, spread: Any) -> dict[str, Any]:
     return {target: result} if spread is None else {target: result, spread_path(target): spread}
+
+
+def _left(results: dict[str, Any], labels: dict[str, Image], ome_zarr: Version) -> dict[str, Any]:
+    """Return what is left to make: one file, if a run ended between a result and its spread.
+
+    Raises
+    ------
+    OutputError
+        If what is there is not what the same settings give.
+    """
+    from napari_superres.job import is_finished
+
+    (target, result), *beside = results.items()
+    left = {} if is_finished(result, labels, target, ome_zarr) else {target: result}
+    left |= {path: own for path, own in beside if not is_finished(own, {}, path, ome_zarr)}
+    return left or results  # their writing says that both exist already
 
 
 def _print_plan(image: Image, result: Any, machine: Needs, *, as_json: bool) -> None:

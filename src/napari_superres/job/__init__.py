@@ -15,6 +15,7 @@ machines, and the bytes are the same. Locally a result grows under ``OUT.part``:
 and takes its name when its metadata, written last, is complete.
 """
 
+from napari_superres.job.kept import is_finished
 from napari_superres.job.needs import Needs, needs
 from napari_superres.job.progress import Progress
 from napari_superres.job.running import run, write
@@ -30,6 +31,7 @@ __all__ = [
     "Verified",
     "Workers",
     "choose_workers",
+    "is_finished",
     "needs",
     "run",
     "run_together",

@@ -49,12 +49,12 @@ def is_finished(result: Image, labels: Mapping[str, Image], path: str, ome_zarr:
         if is_url(path):  # nothing, or not finished
             return False
         raise OutputError(
-            f"'{path}' is there and cannot be read: {error}", "Move it away, or use --overwrite."
+            f"'{path}' is there and cannot be read: {error}", "Move it away, or use overwrite=True."
         ) from error
     if not there.history:
         raise OutputError(
             f"'{path}' is there, and does not say that it was made by this program.",
-            "Move it away, or use --overwrite.",
+            "Move it away, or use overwrite=True.",
         )
     was, wanted = _making(there), _making(result)
     was["labels"], wanted["labels"] = list(label_names(there)), list(labels)
@@ -66,7 +66,7 @@ def is_finished(result: Image, labels: Mapping[str, Image], path: str, ome_zarr:
     if changes:
         raise OutputError(
             f"'{path}' was made with other settings: {'; '.join(changes[:_NAMED])}.",
-            "Make it anew with --overwrite, or choose another folder.",
+            "Make it anew with overwrite=True, or choose another place.",
         )
     return True
 
