@@ -86,6 +86,19 @@ def test_a_result_in_memory_is_there_once(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(result[::4, ::4], values)
 
 
+def test_an_image_whose_channels_are_colours_becomes_one_picture() -> None:
+    """Files describe red, green and blue as three channels, and --rgb failed on every one."""
+    values = np.random.default_rng(0).integers(0, 255, (3, 12, 14), np.uint8)
+    named = tuple(Channel(name) for name in ("R", "G", "B"))
+    image = Image(da.from_array(values), "cyx", channels=named)
+    result = sr.upscale(image, "lanczos", rgb=True)
+    assert (result.axes, len(result.channels)) == ("syx", 1)
+    np.testing.assert_array_equal(result.data, sr.upscale(values, "lanczos", axes="cyx", rgb=True))
+    assert sr.upscale(image, "lanczos", axes="cyx").channels == named
+    with pytest.raises(AxesError, match="no axis 'c' for the colours"):
+        sr.upscale(values[0], "lanczos", rgb=True)
+
+
 def test_what_has_no_pixels_is_refused_with_what_to_do() -> None:
     """A path or a list is an easy mistake."""
     with pytest.raises(InputError, match=r"upscale\(read\(path\)\)"):

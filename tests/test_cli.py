@@ -160,6 +160,21 @@ def test_a_run_that_ended_between_result_and_spread_goes_on(
     assert target.stat().st_mtime_ns == written
 
 
+def test_channels_that_are_colours_are_one_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slide scanner's file may hold its colours as channels; --rgb says so."""
+    path, target = tmp_path / "slide.ome.tif", tmp_path / "finer.ome.tif"
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), np.uint8)
+    arguments = ["upscale", str(path), str(target), "-m", "nearest", "--rgb", "-q"]
+    tifffile.imwrite(path, values, metadata={"axes": "CYX"}, photometric="minisblack")
+    assert _run(arguments) == 0
+    np.testing.assert_array_equal(sr.read(target).data[::2, ::2], np.moveaxis(values, 0, 2))
+    tifffile.imwrite(path, values[0])
+    assert _run([*arguments, "--overwrite"]) == 4
+    assert "names no axis 'c' for the colours" in capsys.readouterr().err
+
+
 def test_labels_are_repeated_and_never_mixed(stack: Path) -> None:
     """Cell 3 beside cell 9 must not give a cell 6."""
     labels = np.random.default_rng(1).integers(0, 9, (20, 30), dtype=np.uint16)

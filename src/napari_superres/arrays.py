@@ -28,7 +28,7 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
     Raises
     ------
     AxesError
-        If the axes are not known.
+        If the axes are not known, or none of them holds the colours that `rgb` promises.
     InputError
         If `x` is nothing that has pixels.
     """
@@ -40,7 +40,7 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
             "or upscale(layer.data, axes=...).",
         )
     if isinstance(x, Image):
-        return replace(x, axes=_axes(axes, x.data.ndim, rgb=rgb)) if axes else x
+        return _renamed(x, _axes(axes or x.axes, x.data.ndim, rgb=rgb))
     if isinstance(x, os.PathLike | str):
         raise InputError(f"'{x}' is a path.", "Open it first: upscale(read(path)).")
     name = "image"
@@ -62,6 +62,14 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
     if data.dtype.byteorder not in "=|":
         data = data.astype(data.dtype.newbyteorder("="))
     return Image(data, _axes(axes, data.ndim, rgb=rgb), name=name)
+
+
+def _renamed(image: Image, axes: str) -> Image:
+    """Return an image with other letters for its axes, and channels only if ``c`` is the same."""
+    if axes == image.axes:
+        return image
+    kept = image.channels if axes.find("c") == image.axes.find("c") else ()
+    return replace(image, axes=axes, channels=kept)
 
 
 class _View:
@@ -107,6 +115,11 @@ def _axes(axes: str | None, ndim: int, *, rgb: bool) -> str:
                 f"Which of the {ndim} axes is which?",
                 f"Give axes= with one letter each, for example axes='{'tczyx'[-ndim:]}'.",
             )
+    if rgb and not {"c", "s"} & set(axes):
+        raise AxesError(
+            f"axes='{axes}' names no axis 'c' for the colours of rgb=True.",
+            f"Say which one it is, for example axes='{'tzyxc'[-ndim:]}', or leave rgb=True out.",
+        )
     return axes.replace("c", "s") if rgb else axes
 
 

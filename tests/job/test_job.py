@@ -135,6 +135,14 @@ def test_a_plane_becomes_a_png(tmp_path: Path) -> None:
         run(stack(), tmp_path / "b.png")
 
 
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.png", "a.ome.zarr"])
+def test_colours_that_come_first_are_written_last(tmp_path: Path, name: str) -> None:
+    """An OME-TIFF of them was written without a word, and could not be read."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 30, 40)).astype(np.uint8)
+    found = sr.read(write(Image(da.from_array(pixels), "syx"), tmp_path / name))
+    np.testing.assert_array_equal(found.data, np.moveaxis(pixels, 0, -1))
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_progress_rises_to_the_end(tmp_path: Path) -> None:
     """A bar that jumps back is a bar that nobody believes."""

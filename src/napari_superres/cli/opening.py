@@ -57,7 +57,7 @@ def opened(source: str, wishes: dict[str, Any]) -> Opened:
     image, wishes = read_source(source, wishes)
     rgb, wants_labels = wishes.pop("rgb"), wishes.pop("labels")
     if rgb:
-        image = as_image(image, image.axes, rgb=True)
+        image = as_image(image, rgb=True)
     beside = labels_beside(image)
     if wants_labels and not beside:
         if image.source.get("format") == "zarr" and not image.is_labels:

@@ -142,6 +142,8 @@ def run(
         While iterating: whatever made the first blocks fail, if none succeeded.
     """
     check_workers(workers)
+    if image.rgb:  # the formats want the samples of a pixel side by side
+        image = image.transposed(image.axes.replace("s", "") + "s")
     target = destination(path)
     share = None if part is None else parse_part(part)
     layout = layout_for(image, ome_zarr)
