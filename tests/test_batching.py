@@ -223,6 +223,11 @@ def test_the_spread_and_the_labels_come_along(folder: Path) -> None:
     shutil.rmtree(results / names[1])
     assert _run([*arguments, "--uncertainty", "-q"]) == 0
     assert sorted(p.name for p in results.iterdir()) == names, "only what is missing is made"
+    sampled = folder.with_name("sampled")
+    for state in ("done", "kept"):
+        items = batch(folder / "a.ome.tif", sampled, "microscopy-x2", samples=2)
+        assert [item.state for item in items] == [state]
+    assert sorted(p.name for p in sampled.iterdir()) == names
 
 
 def test_every_option_of_upscale_is_one_of_batch() -> None:

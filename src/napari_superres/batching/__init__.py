@@ -84,7 +84,7 @@ def batch(
     def make(source: str) -> Made:
         image = read(source, axes=axes, series=series, level=level, missing=missing)
         results = upscale(image, model, **wishes)
-        result, spread = results if wishes.get("uncertainty") else (results, None)
+        result, spread = results if isinstance(results, tuple) else (results, None)
         found: dict[str, Image] = {}
         if labels:
             chosen = {key: wishes.get(key) for key in ("planes", "region")}
