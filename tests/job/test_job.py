@@ -359,15 +359,20 @@ class TestRefusals:
         with pytest.raises(InputError):
             run(image, tmp_path / "a.ome.tif")
 
-    def test_a_foreign_folder_in_the_way(self, tmp_path: Path) -> None:
-        """Somebody's own folder of that name is not cleared."""
-        folder = part_of(tmp_path / "a.ome.zarr")
-        folder.mkdir()
-        (folder / "thesis.txt").write_text("years")
-        for overwrite in (False, True):
-            with pytest.raises(OutputError, match="in the way"):
-                write(stack(), tmp_path / "a.ome.zarr", overwrite=overwrite)
-        assert (folder / "thesis.txt").read_text() == "years"
+    @pytest.mark.parametrize("name", ["thesis.txt", "images", "manifesto.md", "old photos"])
+    def test_a_foreign_folder_in_the_way(self, tmp_path: Path, name: str) -> None:
+        """Somebody's own folder of that name is not cleared, whatever lies in it."""
+        stored = sr.read(write(stack(), tmp_path / "source.ome.zarr"))
+        for path, image in ((tmp_path / "a.ome.zarr", stack()), (tmp_path / "b.ome.tif", stored)):
+            path.write_text("an older result")
+            folder = part_of(path)
+            (folder / "old").mkdir(parents=True)
+            (folder / name).write_text("years")
+            for overwrite in (False, True):
+                with pytest.raises(OutputError, match="in the way"):
+                    write(image, path, overwrite=overwrite)
+            assert (folder / name).read_text() == "years"
+            assert sorted(p.name for p in folder.iterdir()) == sorted([name, "old"])
 
     def test_pixels_too_large_to_travel(self, tmp_path: Path) -> None:
         """Each task would carry them all through the network."""

@@ -13,7 +13,7 @@ from napari_superres.formats.pyramid import level_shapes
 from napari_superres.formats.zarr_encode import sync_folders
 from napari_superres.job.blocks import check_held
 from napari_superres.job.destination import check_free, explained, remove, take_name
-from napari_superres.job.folder import clear, dissolve
+from napari_superres.job.folder import check_own, clear, dissolve
 from napari_superres.job.lock import Lock
 from napari_superres.job.manifest import read_fingerprint
 from napari_superres.job.progress import Progress
@@ -67,7 +67,9 @@ class Export:
             stack.push(lock)
             lock.note(EXPORTING)
             check_free(target, overwrite=self.overwrite)
-            if read_fingerprint(target.manifest) is not None and not self.overwrite:
+            if read_fingerprint(target.manifest) is None:
+                check_own(target)
+            elif not self.overwrite:
                 raise OutputError(
                     f"'{target.part}' is an unfinished result of another command.",
                     "Finish it, or start anew with overwrite=True.",

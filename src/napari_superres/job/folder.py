@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_superres.errors import OutputError
 from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import put_back, remove
 from napari_superres.job.lock import Lock
@@ -14,6 +16,45 @@ from napari_superres.job.manifest import is_committed
 
 if TYPE_CHECKING:
     from napari_superres.job.destination import Destination
+
+
+OWN = (
+    "image.zarr",
+    "image.new",
+    "lock",
+    "lock.*",
+    "manifest.*",
+    "scratch",
+    "old",
+    "clock*",
+    "owner",
+    "fetched",
+    "labels",
+    ".nfs*",  # what was removed while somebody still had it open, on a network's disk
+)
+"""How things are called in the folder of an unfinished result."""
+
+
+def check_own(target: Destination) -> None:
+    """Refuse a folder of that name that somebody else has filled, before anything is removed.
+
+    Parameters
+    ----------
+    target : Destination
+        Its folder is there, without a list of blocks, which would say that it is ours.
+
+    Raises
+    ------
+    OutputError
+    """
+    own = (*OWN, target.exported.name)
+    for name in os.listdir(target.part):
+        if not any(fnmatchcase(name, pattern) for pattern in own):
+            raise OutputError(
+                f"'{target.part}' is in the way: it is not an unfinished result of this program, "
+                f"which would hold no '{name}'.",
+                "Move it elsewhere.",
+            )
 
 
 def clear(target: Destination) -> None:
@@ -58,9 +99,17 @@ def _is_lock(name: str) -> bool:
 
 
 def sweep_leftover(target: Destination) -> None:
-    """Remove what a crash left after a result had got its name; put back an older result."""
+    """Remove what a crash left after a result had got its name; put back an older result.
+
+    Raises
+    ------
+    OutputError
+        If the folder is somebody else's.
+    """
     if not target.part.is_dir():
         return
+    if not target.manifest.exists():
+        check_own(target)
     named = is_committed(target.manifest) and target.is_finished()
     if named and isinstance(target.path, Path):
         finished = target.root if target.kind == "zarr" else target.exported

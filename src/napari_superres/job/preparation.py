@@ -11,6 +11,7 @@ from napari_superres.formats.ome_zarr_write import create
 from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import check_free, remove
 from napari_superres.job.fingerprint import fingerprint
+from napari_superres.job.folder import check_own
 from napari_superres.job.lock import Lock, token_of
 from napari_superres.job.manifest import Manifest, differences, read_fingerprint
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from napari_superres.formats.ome_zarr_layout import Layout
     from napari_superres.image import Image
     from napari_superres.job.destination import Destination
-
-OWN = ("image", "lock", "manifest", "scratch", "old", "clock", "owner", "fetched", "labels")
-"""How names in the folder of an unfinished result begin."""
 
 NAMED = 5
 """How many differing settings a refusal names."""
@@ -93,13 +91,8 @@ def _found(target: Destination, *, overwrite: bool) -> dict[str, Any] | None:
         raise
     if there is None and not overwrite and isinstance(target.root, RemotePath):
         _check_empty(target.root)
-    own = [*OWN, target.exported.stem]
-    strangers = [name for name in os.listdir(target.part) if not name.startswith(tuple(own))]
-    if there is None and strangers:
-        raise OutputError(
-            f"'{target.part}' is in the way: it is not an unfinished result of this program.",
-            "Move it elsewhere.",
-        )
+    if there is None:
+        check_own(target)
     return there
 
 
