@@ -86,6 +86,40 @@ def test_command_for_one_channel_gives_its_pixels(source: Image, tmp_path: Path)
     assert np.array_equal(again.data.compute(), result.data.compute())
 
 
+PARTS: list[dict[str, Any]] = [
+    {"channels": [1]},
+    {"channels": [1, 0], "region": (slice(10, 50), slice(None, 60))},
+    {"planes": {"z": -1}},
+    {"planes": {"z": slice(None, None, 2)}, "region": (slice(5, 9), slice(8, 30))},
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_a_part_is_made_again_and_not_the_whole(
+    source: Image, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    """The crop of a figure: the copied command computed the whole file, for hours."""
+    result = sr.upscale(source, "microscopy-x2", **part)
+    assert run(as_command(result.history, str(tmp_path / "again.ome.zarr"))) == 0
+    exec(as_python(result.history, str(tmp_path / "also.ome.zarr")), {})
+    for name in ("again.ome.zarr", "also.ome.zarr"):
+        again = sr.read(tmp_path / name)
+        assert np.array_equal(again.data.compute(), result.data.compute())
+        assert again.translation == pytest.approx(result.translation)
+
+
+def test_a_part_of_chosen_channels_counts_in_those(source: Image, tmp_path: Path) -> None:
+    """The second of two layers in a viewer may be the first channel of their file."""
+    layers = select(source, channels=[1, 0])
+    layers = dataclasses.replace(layers, source={**source.source, "channels": [1, 0]})
+    result = sr.upscale(layers, "microscopy-x2", channels=[1])
+    command = as_command(result.history, str(tmp_path / "again.ome.zarr"))
+    assert "--channels=0" in command
+    assert run(command) == 0
+    again = sr.read(tmp_path / "again.ome.zarr")
+    assert np.array_equal(again.data.compute(), result.data.compute())
+
+
 def test_python_gives_the_same_pixels(source: Image, tmp_path: Path) -> None:
     """Two upscalings in a row, of one channel: what no single command can say."""
     channel = select(source, channels=[1])

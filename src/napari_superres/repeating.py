@@ -61,6 +61,31 @@ def keywords(record: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def selected(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of `upscale` that choose the same part of the whole result.
+
+    Parameters
+    ----------
+    record : mapping
+        What `Image.history` holds of the result.
+
+    Returns
+    -------
+    dict
+        Of ``channels``, ``planes`` and ``region`` those that are needed, as plain values.
+    """
+    part = dict(record.get("part", {}))
+    found: dict[str, Any] = {}
+    if "c" in part:
+        found["channels"] = list(part.pop("c"))
+    region = tuple(slice(*part.pop(axis)) for axis in "yx" if axis in part)
+    if part:
+        found["planes"] = {axis: slice(*bounds) for axis, bounds in part.items()}
+    if region:
+        found["region"] = region
+    return found
+
+
 def as_python(history: Sequence[Mapping[str, Any]], output: str | None = None) -> str:
     """Return a program that makes a result again from its file.
 
@@ -87,7 +112,9 @@ def as_python(history: Sequence[Mapping[str, Any]], output: str | None = None) -
         lines.append("from napari_superres.selection import select")
         read = f"select({read}, channels={list(source['channels'])!r})"
     lines += ["", f"image = {read}"]
-    lines += [f"image = {call('sr.upscale', 'image', record)}" for record in records]
+    lines += [
+        f"image = {call('sr.upscale', 'image', record, **selected(record))}" for record in records
+    ]
     lines.append(f"sr.write(image, {output or default_output(records)!r})")
     return "\n".join(lines) + "\n"
 
@@ -115,19 +142,20 @@ def as_command(history: Sequence[Mapping[str, Any]], output: str | None = None) 
     words += [f"--{key}={source[key]}" for key in _READING if source.get(key)]
     found = keywords(record)
     chosen = source.get("channels")
-    if chosen:
-        words.append(f"--channels={','.join(map(str, chosen))}")
+    part = selected(record)
+    if chosen:  # the part counts in them, the command in those of the file
+        part["channels"] = [chosen[i] for i in part.get("channels", range(len(chosen)))]
     if chosen and isinstance(found.get("limits"), list):
         limits_of = dict(zip(chosen, found["limits"], strict=True))
         # Those that are not chosen need some, and make no pixel.
         found["limits"] = [limits_of.get(i, (0.0, 1.0)) for i in range(source["channel_count"])]
     words.append(f"--model={record['model']}")
-    for key, value in found.items():
+    for key, value in {**found, **part}.items():
         words += _option(key, value)
     return " ".join(shlex.quote(word) for word in words)
 
 
-def call(function: str, first: str, record: Mapping[str, Any]) -> str:
+def call(function: str, first: str, record: Mapping[str, Any], **others: Any) -> str:
     """Return the text of a call of `upscale`, or of a function with the same keywords.
 
     Parameters
@@ -138,9 +166,11 @@ def call(function: str, first: str, record: Mapping[str, Any]) -> str:
         Its first argument, as Python text.
     record : mapping
         What `Image.history` holds of the result.
+    **others
+        Further keywords.
     """
     arguments = [first, repr(record["model"])]
-    arguments += [f"{key}={value!r}" for key, value in keywords(record).items()]
+    arguments += [f"{key}={value!r}" for key, value in {**keywords(record), **others}.items()]
     return f"{function}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
@@ -197,6 +227,15 @@ def _option(key: str, value: Any) -> list[str]:
         return [f"--limits={i}={low!r}:{high!r}" for i, (low, high) in enumerate(value)]
     if key == "limits":
         return [f"--limits={value[0]!r}:{value[1]!r}"]
-    if isinstance(value, tuple):
+    if key == "planes":
+        return [f"--planes={','.join(f'{axis}={_bounds(own)}' for axis, own in value.items())}"]
+    if key == "region":
+        return [f"--region={','.join(map(_bounds, value))}"]
+    if isinstance(value, list | tuple):
         return [f"--{key}={','.join(map(str, value))}"]
     return [f"--{key}={value}"]
+
+
+def _bounds(chosen: slice) -> str:
+    """Return a slice as one types it."""
+    return ":".join(str(n) for n in (chosen.start, chosen.stop, chosen.step) if n is not None)
