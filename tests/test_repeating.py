@@ -86,6 +86,22 @@ def test_command_for_one_channel_gives_its_pixels(source: Image, tmp_path: Path)
     assert np.array_equal(again.data.compute(), result.data.compute())
 
 
+@pytest.mark.parametrize("wish", [{"samples": 2}, {"uncertainty": True}], ids=str)
+def test_a_result_and_its_spread_are_each_made_again(
+    source: Image, tmp_path: Path, wish: dict[str, Any]
+) -> None:
+    """The copied program took the pair for an image and failed; a spread became a result."""
+    result, spread = sr.upscale(source, "microscopy-x2", **wish)
+    assert run(as_command(spread.history, str(tmp_path / "again.ome.zarr"))) == 0
+    made = [sr.read(tmp_path / "again_spread.ome.zarr")]
+    for number, image in enumerate((result, spread)):
+        path = tmp_path / f"{number}.ome.zarr"
+        exec(as_python(image.history, str(path)), {})
+        made.append(sr.read(path))
+    for again, image in zip(made, (spread, result, spread), strict=True):
+        assert np.array_equal(again.data.compute(), image.data.compute())
+
+
 PARTS: list[dict[str, Any]] = [
     {"channels": [1]},
     {"channels": [1, 0], "region": (slice(10, 50), slice(None, 60))},

@@ -51,6 +51,8 @@ def keywords(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if plan["samples"] != 1:
         found["samples"] = plan["samples"]
+    elif "spread" in record:
+        found["uncertainty"] = True
     found |= {
         "device": f"{plan['device']}/{plan['engine']}",
         "precision": plan["precision"],
@@ -112,9 +114,11 @@ def as_python(history: Sequence[Mapping[str, Any]], output: str | None = None) -
         lines.append("from napari_superres.selection import select")
         read = f"select({read}, channels={list(source['channels'])!r})"
     lines += ["", f"image = {read}"]
-    lines += [
-        f"image = {call('sr.upscale', 'image', record, **selected(record))}" for record in records
-    ]
+    for record in records:
+        # Where there is a spread, both come back.
+        pair = "spread" in record or record["plan"]["samples"] != 1
+        names = ("_, image" if "spread" in record else "image, _") if pair else "image"
+        lines.append(f"{names} = {call('sr.upscale', 'image', record, **selected(record))}")
     lines.append(f"sr.write(image, {output or default_output(records)!r})")
     return "\n".join(lines) + "\n"
 
@@ -227,6 +231,8 @@ def _option(key: str, value: Any) -> list[str]:
         return [f"--limits={i}={low!r}:{high!r}" for i, (low, high) in enumerate(value)]
     if key == "limits":
         return [f"--limits={value[0]!r}:{value[1]!r}"]
+    if value is True:
+        return [f"--{key}"]
     if key == "planes":
         return [f"--planes={','.join(f'{axis}={_bounds(own)}' for axis, own in value.items())}"]
     if key == "region":
