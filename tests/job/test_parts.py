@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import napari_superres as sr
 from napari_superres.errors import IncompleteError, OutputError, SettingError
 from napari_superres.formats.ome_zarr import open_image
 from napari_superres.job import Progress, exporting, run, write
@@ -228,6 +229,25 @@ def test_a_part_never_replaces_a_result_unasked(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         ran(path, "1/1")
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ome.tif"])
+def test_what_is_over_is_over_for_every_part(tmp_path: Path, name: str) -> None:
+    """The script of the how-to ends with 'finish', which the last part has done already."""
+    path = tmp_path / name
+    image = sr.upscale(stack((2, 60, 70)), "nearest")
+    for part in ("1/2", "2/2"):
+        write(image, path, part=part)
+    before = path.stat().st_mtime_ns
+    for part in ("finish", "1/2", "2/2"):
+        (step,) = run(image, path, part=part)
+        assert (step.done, step.kept, step.elsewhere) == (step.total, step.total, 0)
+    assert path.stat().st_mtime_ns == before
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    with pytest.raises(OutputError, match="made with other settings: model"):
+        run(sr.upscale(stack((2, 60, 70)), "bicubic"), path, part="finish")
+    with pytest.raises(OutputError, match="exists already"):
+        run(image, path)
 
 
 def test_nobody_waits_for_a_part_that_finishes(

@@ -16,11 +16,13 @@ from napari_superres.job.bucket import Claim
 from napari_superres.job.destination import check_space, explained
 from napari_superres.job.finish import finish
 from napari_superres.job.folder import abandon, clear, dissolve
+from napari_superres.job.kept import is_finished
 from napari_superres.job.lock import BusyError, Lock
 from napari_superres.job.manifest import Manifest, is_done, read_fingerprint
 from napari_superres.job.parts import in_common
 from napari_superres.job.pool import Pool
 from napari_superres.job.preparation import prepare
+from napari_superres.job.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from napari_superres.image import Image
     from napari_superres.job.destination import Destination
     from napari_superres.job.parts import Part
-    from napari_superres.job.progress import Progress
 
 PATIENCE = 120.0
 """Seconds that a part of a job waits for another one that prepares."""
@@ -97,6 +98,22 @@ class Job:
                 raise
             raise explained(error, path) from error
 
+    def is_over(self) -> bool:
+        """Return whether a part has nothing left to do: the result is there, and it is this job's.
+
+        So it is for a part that is queued again, and for the end after the last part.
+
+        Raises
+        ------
+        OutputError
+            If something else is there.
+        """
+        if self.part is None or self.overwrite or self.target.manifest.exists():
+            return False
+        if self.image.plan is None:  # it says nothing of its making that could be compared
+            return False
+        return is_finished(self.image, self.labels, str(self.target.path), self.layout.version)
+
     def _whole(self, executor: Executor | None, workers: int | None) -> Iterator[Progress]:
         """Compute all blocks that are missing, and finish the result."""
         target = self.target
@@ -139,11 +156,14 @@ class Job:
                 own.__enter__()
                 stack.callback(dissolve, target)
                 stack.push(own)
+                share = part.places(self.layout.tasks(0), in_common(self.image, self.layout))
+                if self.is_over():
+                    yield Progress(len(share), len(share), kept=len(share))
+                    return
                 own.note(COMPUTING)
                 claim = stack.enter_context(Claim(target))
                 wanted = self._prepare(own)
                 claim.copy()
-            share = part.places(self.layout.tasks(0), in_common(self.image, self.layout))
             manifest = stack.enter_context(closing(Manifest(path, self.layout, share)))
             if read_fingerprint(path) is None:
                 manifest.start(wanted, self.layout.blocks)

@@ -119,6 +119,7 @@ def run(
         ``"3/64"`` computes the third of sixty-four shares of the blocks. The same call for each of
         them, on machines with the same disk, at any time and in any order, makes the result. The
         last part that is done gives it its name; ``"finish"`` does that alone, if all are done.
+        Where the result of the same settings is there already, nothing is left to do.
     labels : mapping of str to Image, optional
         Label images to write into the folder ``labels/`` of an OME-Zarr result, by name; see
         `labelling.finer_labels`.
@@ -154,15 +155,16 @@ def run(
             "Write OME-Zarr, or leave --labels out.",
         )
     sweep_leftover(target)
-    check_destination(target, image, overwrite=overwrite)
+    job = Job(image, target, layout, overwrite=overwrite, part=share, labels=labels)
+    over = job.is_over()
+    check_destination(target, image, overwrite=overwrite or over)
     if share is None and target.kind != "zarr" and is_streamable(image):
         check_space(target, layout.nbytes, files=1)
         return Export(image, target, overwrite=overwrite).iterate()
-    if not target.manifest.exists():
+    if not over and not target.manifest.exists():
         check_space(target, layout.nbytes)
     if executor is None:
         workers = fitting_workers(image, workers)
-    job = Job(image, target, layout, overwrite=overwrite, part=share, labels=labels)
     return job.iterate(executor, workers)
 
 
