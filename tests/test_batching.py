@@ -192,6 +192,14 @@ def test_results_inside_the_sources_are_not_sources(folder: Path) -> None:
     assert sum(item.state == "kept" for item in second) == 3
 
 
+def test_a_link_to_a_folder_that_was_searched_is_not_followed(folder: Path) -> None:
+    """A link '..' in a folder made forty copies of each image, in folders inside folders."""
+    results = folder.with_name("out")
+    found = find_images([folder], results, recursive=True)
+    (folder / "day 2" / "up").symlink_to(folder, target_is_directory=True)
+    assert find_images([folder], results, recursive=True) == found
+
+
 def test_closing_stops_and_keeps(folder: Path) -> None:
     """Ctrl-C in the middle of the second image."""
     images = find_images([folder / "a.ome.tif", folder / "b.ome.zarr"], folder.with_name("out"))

@@ -57,7 +57,7 @@ def find_images(
                 "take the results for sources.",
                 "Choose another folder for the results.",
             )
-        for path in _images_in(Path(text), results, recursive=recursive):
+        for path in _images_in(Path(text), {str(results)}, recursive=recursive):
             below = os.path.relpath(path.parent, text)
             found.setdefault(str(path), "" if below == "." else below)
     if not found:
@@ -70,14 +70,16 @@ def find_images(
     return found
 
 
-def _images_in(folder: Path, results: Path, *, recursive: bool) -> Iterator[Path]:
+def _images_in(folder: Path, seen: set[str], *, recursive: bool) -> Iterator[Path]:
+    """Yield the images in a folder that has not been seen; `seen` grows, so links end somewhere."""
+    seen.add(os.path.realpath(folder))
     for path in sorted(folder.iterdir(), key=lambda p: p.name.lower()):
         if path.name.startswith(".") or path.name.endswith(".part"):
             continue
         if path.is_dir():
             if is_image_folder(str(path)):
                 yield path
-            elif recursive and Path(os.path.realpath(path)) != results:
-                yield from _images_in(path, results, recursive=True)
+            elif recursive and os.path.realpath(path) not in seen:
+                yield from _images_in(path, seen, recursive=True)
         elif split_suffix(path.name)[1]:
             yield path
