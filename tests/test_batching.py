@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -181,6 +182,27 @@ def test_what_is_wrong_for_all_stops_at_once(folder: Path) -> None:
     with pytest.raises(InputError, match="no image in"):
         find_images([empty], folder.with_name("out"))
     assert not folder.with_name("out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_once(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip in OUTDIR was a traceback for each image, and 'this is a bug of ours'."""
+    taken = folder / "notes.txt"
+    for results in (taken, taken / "out"):
+        assert _run(["batch", str(folder), str(results), "-m", "nearest"]) == 4
+        told = capsys.readouterr().err
+        assert f"'{taken}' is no folder" in told
+        assert "Traceback" not in told
+    (folder.parent / "out").mkdir()
+    (folder.parent / "out" / "day 2").write_text("mine")
+    items = batch(folder, folder.parent / "out", "nearest", recursive=True)
+    (item,) = [item for item in items if item.source.endswith("c.ome.tif")]
+    assert "could not be written" in item.reason
+    # No permission binds whoever runs the tests in a container.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match="cannot be made"):
+        batch(folder, folder.parent / "new", "nearest")
 
 
 def test_results_inside_the_sources_are_not_sources(folder: Path) -> None:

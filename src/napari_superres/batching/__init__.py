@@ -76,7 +76,7 @@ def batch(
     InputError
         If there is nothing to do.
     OutputError
-        If `folder` is one of the folders of sources.
+        If `folder` is one of the folders of sources, or cannot be made.
     WeightsError, MissingDependencyError
         If no image can be made finer with that model.
     """

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.batching.items import Item, Made, Step
@@ -14,12 +15,14 @@ from napari_superres.errors import (
     Cancelled,
     MissingDependencyError,
     MissingReaderError,
+    OutputError,
     SettingError,
     SuperresError,
     WeightsError,
 )
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.suffixes import RECORDED, split_suffix, spread_path
+from napari_superres.job.destination import explained
 from napari_superres.job.kept import is_finished
 from napari_superres.job.pool import check_workers
 from napari_superres.job.running import run
@@ -68,6 +71,11 @@ def run_batch(
     Yields
     ------
     Step
+
+    Raises
+    ------
+    OutputError
+        Before the first image, if `folder` cannot be made.
     """
     check_workers(workers)
     if suffix not in RECORDED:
@@ -76,6 +84,8 @@ def run_batch(
             f"Use {' or '.join(RECORDED)}.",
         )
     root = os.fspath(folder) if is_url(folder) else os.path.expanduser(folder)
+    if not is_url(root):
+        _check_can_be_made(Path(root))
     place = place or Workers()
     options = {"overwrite": overwrite, "ome_zarr": ome_zarr, "workers": workers}
     taken: dict[str, str] = {}
@@ -95,6 +105,26 @@ def run_batch(
         except Exception as error:
             item = replace(item, state="failed", reason=_reason(error, source))
         yield Step(number, len(images), replace(item, seconds=time.monotonic() - begin))
+
+
+def _check_can_be_made(folder: Path) -> None:
+    """Refuse a folder of results that cannot come to be, once and not for each image.
+
+    It is made with the first result, so that a batch that cannot begin leaves nothing behind.
+
+    Raises
+    ------
+    OutputError
+    """
+    there = folder.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise OutputError(f"'{there}' is no folder, so no results go there.", "Choose another.")
+    if there != folder.absolute() and not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"'{folder}' cannot be made: '{there}' cannot be written.", "Choose another folder."
+        )
 
 
 def _missing(
@@ -174,5 +204,8 @@ def _placed(
         reason = f"Its result would have the name of that of '{other}'; make it by itself."
         return replace(item, state="failed", reason=reason)
     if not is_url(folder):
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise explained(error, Path(output)) from error
     return replace(item, output=output)
