@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -17,13 +16,12 @@ import pytest
 import tifffile
 
 import napari_superres as sr
-from napari_superres.cli import _run, cli, parsing
+from napari_superres.cli import _run, cli
 from napari_superres.cli.console import progress_bar
 from napari_superres.cli.upscale import duration
 from napari_superres.cli.upscale import upscale as upscale_command
 from napari_superres.cli.wording import as_options
 from napari_superres.formats.suffixes import result_path
-from napari_superres.image import Image
 from napari_superres.job import Progress
 
 
@@ -226,6 +224,11 @@ def test_every_keyword_of_upscale_has_an_option() -> None:
         (["upscale", "{stack}", "-m", "lanczos", "--limits", "9"], 2, "LOW:HIGH"),
         (["upscale", "{stack}", "-m", "lanczos", "--region", "5"], 2, "y0:y1,x0:x1"),
         (["upscale", "{stack}", "-m", "lanczos", "--option", "x"], 2, "KEY=VALUE"),
+        (["upscale", "{stack}", "-m", "lanczos", "--channels", "²"], 2, "channels named '²'"),
+        (["upscale", "{stack}", "-m", "lanczos", "--channels=--5"], 2, "channels named '--5'"),
+        (["upscale", "{stack}", "-m", "lanczos", "--limits", "²=0:1"], 2, "no channel '²'"),
+        (["upscale", "{stack}", "-m", "lanczos", "--dtype", "float128"], 2, "float128"),
+        (["upscale", "{stack}", "-m", "lanczos", "--axes", "zzyx"], 4, "different lower-case"),
         (["upscale", "{folder}/missing.tif"], 4, "missing.tif"),
         (["upscale", "{folder}/broken.tif"], 4, "broken.tif"),
         (["upscale", "{stack}", "{stack}", "-m", "lanczos"], 4, "cells.ome.tif"),
@@ -307,57 +310,6 @@ def test_a_plan_for_a_folder_that_is_not_there_is_refused(
     target = stack.parent / "missing" / "a.ome.zarr"
     assert _run(["upscale", str(stack), str(target), "-m", "nearest", "--dry-run"]) == 4
     assert "There is no folder" in capsys.readouterr().err
-
-
-class TestParsing:
-    """Words become keywords, or a sentence that says how to write them."""
-
-    @pytest.mark.parametrize(
-        ("parse", "text", "value"),
-        [
-            (parsing.whole_pair, "256", 256),
-            (parsing.whole_pair, "256,128", (256, 128)),
-            (parsing.channels, "0, DAPI,-1", [0, "DAPI", -1]),
-            (parsing.planes, "z=0:10,t=3", {"z": slice(0, 10), "t": 3}),
-            (parsing.planes, "z=:5", {"z": slice(None, 5)}),
-            (parsing.region, "0:5,10:", (slice(0, 5), slice(10, None))),
-            (parsing.denoise, "auto", "auto"),
-            (parsing.denoise, "0.5", 0.5),
-            (parsing.options, ("steps=8", "prompt=a=b"), {"steps": "8", "prompt": "a=b"}),
-        ],
-    )
-    def test_what_is_written_is_what_is_meant(self, parse: Any, text: Any, value: Any) -> None:
-        """One spelling for each keyword."""
-        assert parse(text) == value
-
-    @pytest.mark.parametrize(
-        ("parse", "text"),
-        [
-            (parsing.whole_pair, "a"),
-            (parsing.whole_pair, "1,2,3"),
-            (parsing.planes, "z"),
-            (parsing.planes, "z=a"),
-            (parsing.region, "1,2"),
-            (parsing.denoise, "much"),
-        ],
-    )
-    def test_what_cannot_be_read_is_refused(self, parse: Any, text: str) -> None:
-        """A typo must not become a default."""
-        with pytest.raises(click.BadParameter):
-            parse(text)
-
-    def test_limits_are_given_for_all_channels_or_each(self) -> None:
-        """A pair that belongs to the wrong channel darkens it."""
-        import dask.array as da
-
-        names = (sr.Channel("DNA"), sr.Channel("actin"))
-        image = Image(da.zeros((2, 8, 8)), "cyx", channels=names)
-        assert parsing.limits((), image) is None
-        assert parsing.limits(("0:4095",), image) == (0, 4095)
-        assert parsing.limits(("actin=1:2", "0=3:4"), image) == [(3, 4), (1, 2)]
-        for wrong in (("DNA=1:2",), ("GFP=1:2", "DNA=0:1"), ("1:2", "3:4")):
-            with pytest.raises(click.BadParameter):
-                parsing.limits(wrong, image)
 
 
 def test_the_bar_says_what_is_done_how_fast_and_how_long_it_will_take(

@@ -211,6 +211,8 @@ def _result_dtype(image: Image, wish: Any, spec: ModelSpec) -> np.dtype[Any]:
         ) from None
     if wish is not None and out.kind not in "iuf" and out != image.dtype:
         raise SettingError(f"dtype='{out}' cannot hold intensities.", "Use integers or floats.")
+    if wish is not None and out.kind == "f" and out.itemsize > 8:
+        raise SettingError(f"dtype='{out}' has no place in any file.", "Use for example 'float32'.")
     if spec.name != "nearest" and out.kind in "iu" and out.itemsize > 4:
         raise (InputError if wish is None else SettingError)(
             f"'{image.called}' has pixels of type {out}, which models cannot keep exactly.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +32,7 @@ def channels(text: str | None) -> list[int | str] | None:
     if text is None:
         return None
     names = [part.strip() for part in text.split(",") if part.strip()]
-    return [int(name) if name.lstrip("-").isdigit() else name for name in names]
+    return [int(name) if re.fullmatch("-?[0-9]+", name) else name for name in names]
 
 
 def planes(text: str | None) -> dict[str, Any] | None:
@@ -77,7 +78,13 @@ def limits(texts: Sequence[str], image: Image) -> Any:
         name, separator, pair = text.rpartition("=")
         if not separator:
             raise click.BadParameter(f"'{text}' names no channel; write CHANNEL=LOW:HIGH.")
-        index = names.index(name) if name in names else int(name) if name.isdigit() else -1
+        index = (
+            names.index(name)
+            if name in names
+            else int(name)
+            if re.fullmatch("[0-9]+", name)
+            else -1
+        )
         if not 0 <= index < len(names):
             raise click.BadParameter(f"There is no channel '{name}'; there are {names}.")
         pairs[index] = _pair(pair)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_superres.errors import AxesError
+from napari_superres.image import check_axes
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -91,6 +92,8 @@ def order_axes(series: Series, axes: str | None, name: str) -> Order:
             f"axes='{axes}' names {len(axes)} axes, but '{name}' holds {listing} pixels.",
             f"Give {len(series.shape)} letters.",
         )
+    if len(set(axes)) < len(axes):  # nothing can be put into an order by a letter that is two
+        check_axes(axes, series.shape, name)
     if not interleaved or axes.endswith("s"):
         return Order(axes, False, _last(axes), False, "")
     letters = axes if axes.endswith("yx") else axes[:-3] + axes[-1] + axes[-3:-1]
