@@ -214,6 +214,8 @@ def test_a_truth_is_paired_by_the_names_of_its_channels(
         ({"truth": np.ones((80, 80)), "degrade": True}, "makes its own truths"),
         ({"repeats": 0}, "repeats=0"),
         ({"models": []}, "no model"),
+        ({"device": "foo"}, "device='foo' is not known"),
+        ({"edge_memory": float("nan")}, "nan bytes"),
         ({"models": ["lanczoss"]}, "Did you mean lanczos"),
         ({"region": (slice(0, 9), slice(0, 9))}, "too few to measure"),
     ],
@@ -311,3 +313,19 @@ def test_the_command_line_prints_what_python_returns(
     assert json.loads(said.out)["cells"][0]["state"] == "done"
     assert str(tmp_path / "out") in said.err
     assert (tmp_path / "out" / "rows.csv").is_file()
+
+
+def test_a_comparison_of_nothing_is_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script took a report without a single number for a finished one."""
+    monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "one.tif"
+    tifffile.imwrite(file, np.full((40, 40), 7, np.uint8))
+    command = ["compare", str(file), "--models", "realesrgan-x4plus", "--device", "cpu", "--report"]
+    assert _run([*command, str(tmp_path / "out"), "--json"]) == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["cells"][0]["state"] == "failed"
+    assert "No model gave a result" in said.err
+    assert _run([*command, str(file / "inside" / "it")]) == 4
+    assert "cannot be written: Not a directory" in capsys.readouterr().err

@@ -148,3 +148,10 @@ def test_an_image_too_small_is_refused() -> None:
         ring_correlation([(np.ones((8, 8)), np.ones((8, 8)))])
     with pytest.raises(InputError, match="gain=0"):
         binomial_correlation([np.ones((32, 32))], gain=0, offset=0)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(np.nan, 0), (np.inf, 0), (0, 0), (2, np.nan)])
+def test_a_camera_of_no_numbers_is_refused(gain: float, offset: float) -> None:
+    """A slip in --gain was called a bug of ours."""
+    with pytest.raises(InputError, match=r"not positive|no number"):
+        binomial_correlation([np.ones((32, 32))], gain, offset)

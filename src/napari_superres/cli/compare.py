@@ -11,6 +11,7 @@ import click
 from napari_superres.cli import parsing
 from napari_superres.cli.console import step_bar, talk
 from napari_superres.cli.options import PART, TALKING, with_options
+from napari_superres.errors import IncompleteError
 
 
 @click.command()
@@ -61,7 +62,8 @@ def compare(
 
     Pictures side by side, cost measured here, fidelity, and a verdict with its reasons, in
     FOLDER/report.html; all numbers in rows.csv and report.json beside it. The same command goes on
-    where it was stopped, and tries again what failed. Nothing is downloaded.
+    where it was stopped, and tries again what failed. Nothing is downloaded. A model that fails is
+    in the report with its reason; the exit code is 3 if all of them do.
 
     \b
     superres compare cells.ome.tif --models lanczos,microscopy-x4,realesr-general-x4v3 --report out
@@ -87,3 +89,7 @@ def compare(
         for cell in made.failed:
             talk(f"Note: {cell.picture}, {cell.model} on {cell.device}: {cell.reason}")
         talk(f"Look at {Path(wishes['report']) / 'report.html'}")
+    if len(made.failed) == len(made.cells):
+        raise IncompleteError(
+            f"No model gave a result: {made.failed[0].reason}", "The same command tries again."
+        )

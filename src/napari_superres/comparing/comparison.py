@@ -18,7 +18,7 @@ from napari_superres.comparing.records import FIGURES, Cell, Picture, Row, Step
 from napari_superres.comparing.running import Runs
 from napari_superres.comparing.statistics import rows_of
 from napari_superres.comparing.verdicts import Verdict, verdicts_of
-from napari_superres.errors import InputError, OutputError, SettingError
+from napari_superres.errors import InputError, OutputError, SettingError, SuperresError
 from napari_superres.models.engine import choose_compute
 from napari_superres.models.weights import find_model, locate
 
@@ -212,6 +212,9 @@ def compare(
     names = tuple(dict.fromkeys(models))
     if not names:
         raise SettingError("There is no model to compare.", "Name one or more in models=.")
+    if edge_memory is not None and not 0 < edge_memory < math.inf:
+        raise SettingError(f"A device with {edge_memory} bytes is none.", "Give a positive number.")
+    devices = _devices(device)
     pictures = tuple(
         pictures_of(
             _listed(images),
@@ -229,7 +232,7 @@ def compare(
     jobs = [
         (picture, _task(picture, model, where, scale, repeats, samples, seed))
         for picture in pictures
-        for where in _devices(device)
+        for where in devices
         for model in sorted(names, key=lambda name: name != base)
     ]
     folder = Path(report)
@@ -245,6 +248,13 @@ def compare(
         (folder / PAGE).write_text(page(made), "utf-8")
     except FileExistsError as error:
         raise OutputError(f"'{folder}' is a file.", "Name a folder.") from error
+    except OSError as error:
+        if isinstance(error, SuperresError):
+            raise
+        raise OutputError(
+            f"The report '{folder}' cannot be written: {error.strerror or error}.",
+            "Name another folder.",
+        ) from error
     return made
 
 
@@ -289,9 +299,10 @@ def _check_names(pictures: Sequence[Picture]) -> None:
 
 
 def _devices(wish: str) -> list[str]:
+    # What no model knows is refused here and once, not in the cell of each model.
+    here = choose_compute(find_model(), wish.partition("/")[0]).device
     if wish != "auto":
         return [wish]
-    here = choose_compute(find_model(), "auto", "auto", None).device
     return list(dict.fromkeys(["cpu", here]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -192,10 +193,12 @@ def binomial_correlation(
     Raises
     ------
     InputError
-        If the gain is not positive, or a window has an edge below 16 pixels.
+        If the gain is not positive, the offset no number, or a window has an edge below 16 pixels.
     """
-    if gain <= 0:
+    if not 0 < gain < math.inf:
         raise InputError(f"gain={gain} is not positive.", "Give grey levels a photo-electron.")
+    if not math.isfinite(offset):
+        raise InputError(f"offset={offset} is no number.", "Give the grey levels without light.")
     rng = np.random.default_rng(seed)
     pairs = []
     for window in windows:
