@@ -34,7 +34,8 @@ def calibration(
         Pixels per unit along y and x, from the TIFF tags.
     microns : float, optional
         Length of the unit of that tag in micrometers, where it measures the specimen. It counts
-        where the description names no unit, for z too: so ImageJ reads such a file.
+        where the description names no unit, along y and x; the spacing of z then has none, since
+        programs that write centimeters into that tag give it in micrometers all the same.
 
     Returns
     -------
@@ -46,8 +47,9 @@ def calibration(
     pixel_size: dict[str, float] = {}
     units: dict[str, str | None] = {}
     unit, length = full_name(str(imagej.get("unit", ""))), 1.0
+    spacing = abs(_number(imagej.get("spacing")))
     if microns and {"unit", "yunit", "zunit"}.isdisjoint(imagej):
-        unit, length = "micrometer", microns
+        unit, length, spacing = "micrometer", microns, 0.0
     if unit is not None:
         # ImageJ writes yunit and zunit only where they differ from unit.
         own = {
@@ -55,9 +57,7 @@ def calibration(
             for axis in "xyz"
         }
         y, x = resolution
-        spacing = abs(_number(imagej.get("spacing")))
-        found = (("x", x and length / x), ("y", y and length / y), ("z", length * spacing))
-        for axis, size in found:
+        for axis, size in (("x", x and length / x), ("y", y and length / y), ("z", spacing)):
             if size > 0 and own[axis] is not None:
                 pixel_size[axis], units[axis] = size, own[axis]
     step = _number(imagej.get("finterval"))
