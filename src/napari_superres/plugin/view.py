@@ -60,10 +60,7 @@ def visible_part(viewer: Any, layer: Any, axes: str, most: int = MOST) -> Visibl
             "Show y and x, for example with the transpose and roll buttons.",
         )
     index = _plane(viewer, layer, fine)
-    box = _drawn(layer)
-    if layer.multiscale:
-        # napari widens what it draws of multiscale layers to whole chunks.
-        box = _overlap(box, on_canvas(viewer, layer))
+    box = _drawn(viewer, layer)
     start, stop, whole = list(index), [i + 1 for i in index], True
     for axis in fine:
         first, last = max(0, int(box[0, axis])), min(_length(layer, axis), int(box[1, axis]) + 1)
@@ -90,7 +87,7 @@ def plane_on_screen(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
 
 def _plane(viewer: Any, layer: Any, fine: list[int]) -> list[int]:
     """Return the index of the present plane along every axis; 0 along y and x."""
-    point = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)
+    point = np.rint(_to_data(viewer, layer, viewer.dims.point)).astype(int)
     index = [0 if axis in fine else int(i) for axis, i in enumerate(point)]
     for axis, i in enumerate(index):
         if not 0 <= i < _length(layer, axis):
@@ -102,13 +99,41 @@ def _length(layer: Any, axis: int) -> int:
     return int(layer.data.shape[axis])
 
 
-def _drawn(layer: Any) -> np.ndarray:
+def _to_data(viewer: Any, layer: Any, point: Any) -> np.ndarray:
+    """Return where a point of the viewer's world lies in a layer's data."""
+    return np.asarray(layer.world_to_data(np.asarray(point) * _unit_ratios(viewer, layer)))
+
+
+def _unit_ratios(viewer: Any, layer: Any) -> np.ndarray:
+    """Return the viewer's unit in units of the layer, for each axis of the viewer.
+
+    Since napari 0.9 sliders and camera speak of the viewer's units, and `world_to_data` of the
+    layer's. Before, and where layers cannot share units, there is nothing to convert.
+    """
+    ratios = np.ones(viewer.dims.ndim)
+    units = getattr(viewer.dims, "units", None)
+    if units is not None and len(units) >= layer.ndim:
+        both = zip(units[-layer.ndim :], layer.units, strict=True)
+        ratios[-layer.ndim :] = [
+            (1 * a).to_base_units().magnitude / (1 * b).to_base_units().magnitude for a, b in both
+        ]
+    return ratios
+
+
+def _drawn(viewer: Any, layer: Any) -> np.ndarray:
     """Return first and last index of what is drawn, (2, ndim), in pixels of the finest level."""
+    seen = on_canvas(viewer, layer)
+    if seen is not None and (_unit_ratios(viewer, layer) != 1).any():
+        return seen  # napari itself takes the one unit for the other
     corners = np.asarray(layer.corner_pixels, dtype=float)
     if not layer.multiscale:
         return corners
     factor = np.asarray(layer.downsample_factors[layer.data_level])
-    return np.stack([corners[0] * factor, (corners[1] + 1) * factor - 1])
+    drawn = np.stack([corners[0] * factor, (corners[1] + 1) * factor - 1])
+    if seen is None:
+        return drawn
+    # napari widens what it draws of multiscale layers to whole chunks.
+    return np.stack([np.maximum(drawn[0], seen[0]), np.minimum(drawn[1], seen[1])])
 
 
 def on_canvas(viewer: Any, layer: Any) -> np.ndarray | None:
@@ -130,13 +155,5 @@ def on_canvas(viewer: Any, layer: Any) -> np.ndarray | None:
     for signs in itertools.product((-1, 1), repeat=2):
         point = np.array(viewer.dims.point, dtype=float)
         point[list(viewer.dims.displayed)] = centre + np.array(signs) * half
-        corners.append(layer.world_to_data(point))
+        corners.append(_to_data(viewer, layer, point))
     return np.stack([np.floor(np.min(corners, axis=0)), np.ceil(np.max(corners, axis=0))])
-
-
-def _overlap(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:
-    if other is None:
-        return box
-    both = np.stack([np.maximum(box[0], other[0]), np.minimum(box[1], other[1])])
-    # Layers in other units than the viewer's: the camera speaks of another scale.
-    return both if (both[0] <= both[1]).all() else box
