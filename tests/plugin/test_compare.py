@@ -9,11 +9,15 @@ import pytest
 
 pytest.importorskip("napari")
 
+import napari_superres as sr
+from napari_superres.errors import InputError
 from napari_superres.plugin.compare import BLINK, OFF, SIDE_BY_SIDE, SWIPE, grid_of
+from napari_superres.plugin.writer import write_image
 from tests.plugin.conftest import canvas, choose_output, finished, settle, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_swipe_blink_and_side_by_side(viewer: Any, noise: Any, panel: Any, qtbot: Any) -> None:
@@ -74,6 +78,30 @@ def test_swipe_blink_and_side_by_side(viewer: Any, noise: Any, panel: Any, qtbot
     assert panel.compare.comparison.mode == OFF
     assert np.array_equal(model.data, whole)
     assert panel.compare.mode.currentData() == OFF
+
+
+def test_a_swiped_preview_is_exported_whole_or_not_saved(
+    viewer: Any, noise: Any, panel: Any, tmp_path: Path
+) -> None:
+    """Half of an image in a file looks like all of it, when nobody remembers the line."""
+    panel.preview()
+    finished(panel)
+    assert panel.compare.comparison.mode == SWIPE
+    shown = viewer.layers[-1]
+    viewer.layers.selection = {shown}
+    path = str(tmp_path / "preview.ome.tif")
+    with pytest.raises(InputError, match="cut off by a comparison"):
+        write_image(path, [shown.as_layer_data_tuple()])  # as File > Save does
+    panel.export(path)
+    finished(panel)
+    assert panel.compare.comparison.mode == OFF
+    assert np.array_equal(sr.read(path).data.compute().squeeze(), shown.data.squeeze())
+    x = noise.corner_pixels[:, 2]
+    assert shown.data.shape[-1] == 2 * (x[1] - x[0] + 1)
+    # Whole again, it can be saved.
+    path = str(tmp_path / "again.ome.tif")
+    write_image(path, [shown.as_layer_data_tuple()])
+    assert np.array_equal(sr.read(path).data.compute().squeeze(), shown.data.squeeze())
 
 
 def test_result_is_compared_with_its_source(

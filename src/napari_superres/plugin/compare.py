@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_superres.errors import InputError
+from napari_superres.plugin.layer_history import CUT
 from napari_superres.plugin.layers import data_steps
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Comparison(QObject):
         for layer, data, translate in self._whole:
             layer.data = data
             layer.translate = translate
+            layer.metadata.pop(CUT, None)
         self._whole = []
         for key, value in self._grid.items():
             setattr(grid_of(self._viewer), key, value)
@@ -122,6 +124,8 @@ class Comparison(QObject):
             for pair in self._pairs
             for layer in pair[:2]
         ]
+        for layer, _, _ in self._whole:
+            layer.metadata[CUT] = True
         self._swipe()
 
     def _swipe(self) -> None:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 PREVIEW = "superres_preview"
 """Key in the metadata of layers that show a part for a moment: nobody's source."""
 
+CUT = "superres_cut"
+"""Key in the metadata of layers that have only part of their pixels as long as one swipes."""
+
 
 def history_of(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return the upscalings that a layer's metadata tells of, oldest first."""

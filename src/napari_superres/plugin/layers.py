@@ -14,7 +14,7 @@ from napari_superres.arrays import as_image
 from napari_superres.errors import AxesError, InputError
 from napari_superres.image import Channel, Image, check_axes
 from napari_superres.plugin.layer_axes import layer_axes
-from napari_superres.plugin.layer_history import history_of
+from napari_superres.plugin.layer_history import CUT, history_of
 from napari_superres.plugin.progressive import ProgressiveLevel
 
 if TYPE_CHECKING:
@@ -56,11 +56,15 @@ def layer_to_image(layer: Any, axes: str | None = None) -> Image:
     Raises
     ------
     InputError
-        If the layer has no pixels.
+        If the layer has no pixels, or a comparison has cut some off.
     AxesError
         If the axes are not known.
     """
     check_has_pixels(layer)
+    if CUT in layer.metadata:  # also of a layer that napari hands to a writer
+        raise InputError(
+            f"Part of '{layer.name}' is cut off by a comparison.", "End the comparison first."
+        )
     levels = list(layer.data) if layer.multiscale else [layer.data]
     axes = axes or layer_axes(layer)
     check_axes(axes, levels[0].shape, layer.name)

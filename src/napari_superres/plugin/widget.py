@@ -249,6 +249,7 @@ class SuperresWidget(QWidget):
         return sentence
 
     def _export(self, path: str) -> Work | None:
+        self.compare.end()  # a swipe cuts previews off
         layers = self.results.selected() or self.results.last(self.layers.layers)
         image = keep_row.image_of(layers)
         path = path or keep_row.ask_for_export(self, image)
