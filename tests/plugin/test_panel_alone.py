@@ -153,6 +153,26 @@ def test_axes_without_names_are_asked_for(viewer: Any, panel: Any, qtbot: Any) -
     assert panel.run_button.isEnabled()
 
 
+def test_axes_are_named_only_by_somebody_who_writes_them(
+    viewer: Any, panel: Any, qtbot: Any
+) -> None:
+    """A film becomes a stack when one merely tabs through the panel, and is upscaled as one."""
+    stack, film, unnamed = (
+        viewer.add_image(np.zeros((3, 50, 60), np.uint8), name=name) for name in "abc"
+    )
+    stack.axis_labels, film.axis_labels = ("z", "y", "x"), ("time", "height", "width")
+    panel.layers.choose(stack, film, unnamed)
+    panel.layers.setCurrentRow(2)
+    assert panel.layers.layer is stack
+    panel.axes.editingFinished.emit()  # as when the focus goes elsewhere
+    assert unnamed.axis_labels == ("-3", "-2", "-1")
+    assert film.axis_labels == ("time", "height", "width")
+    qtbot.keyClicks(panel.axes, "\b\b\bcyx")
+    qtbot.keyClick(panel.axes, Qt.Key.Key_Return)
+    assert stack.axis_labels == unnamed.axis_labels == ("c", "y", "x")
+    assert film.axis_labels == ("time", "height", "width")
+
+
 def test_weights_that_are_missing_are_one_sentence_with_ways_out(
     viewer: Any, noise: Any, panel: Any, qtbot: Any, said: list[str]
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import AxesError
 from napari_superres.image import check_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LETTERS = {
     "t": ("t", "time", "frame", "frames", "timepoint"),
@@ -52,6 +55,20 @@ def layer_axes(layer: Any) -> str:
         f"{', '.join(map(str, layer.axis_labels))}.",
         f"Name them, for example '{'tczyx'[-layer.ndim :]}' (t time, c channel, z depth).",
     )
+
+
+def known_axes(layer: Any) -> str:
+    """Return the axes of a layer as `layer_axes` does; empty where nobody has named them."""
+    try:
+        return layer_axes(layer)
+    except AxesError:
+        return ""
+
+
+def named_with(layer: Any, layers: Sequence[Any]) -> list[Any]:
+    """Return those layers whose axes are named when one is: with the same axes, or none known."""
+    axes = known_axes(layer)
+    return [x for x in layers if x.ndim == layer.ndim and known_axes(x) in (axes, "")]
 
 
 def name_axes(layer: Any, axes: str) -> None:

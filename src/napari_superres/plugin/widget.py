@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 
-from napari_superres.errors import AxesError, InputError, SuperresError
+from napari_superres.errors import InputError, SuperresError
 from napari_superres.plugin import keep_row, steps
 from napari_superres.plugin.compare_row import CompareRow
 from napari_superres.plugin.facts import describe, foresee, how_to_begin, outlook
 from napari_superres.plugin.keep_row import KeepRow
-from napari_superres.plugin.layer_axes import layer_axes, name_axes
+from napari_superres.plugin.layer_axes import known_axes, name_axes, named_with
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.notify import say
@@ -323,20 +323,18 @@ class SuperresWidget(QWidget):
 
     def _layer_changed(self) -> None:
         layer = self.layers.layer
-        try:
-            axes = layer_axes(layer) if layer is not None else ""
-        except AxesError:
-            axes = ""
+        axes = known_axes(layer) if layer is not None else ""
         self.axes.setText(axes.replace("s", ""))
         self._update()
 
     def _axes_edited(self) -> None:
         letters = self.axes.text().strip().lower()
         spoken_of = self.layers.layer
-        if spoken_of is None or not letters:
+        # Qt calls it an end of editing too when somebody has only tabbed through.
+        if spoken_of is None or not letters or not self.axes.isModified():
             return
         # Channels of one file have the same axes, and are named together.
-        alike = [layer for layer in self.layers.layers if layer.ndim == spoken_of.ndim]
+        alike = named_with(spoken_of, self.layers.layers)
         self._guarded(lambda: list(map(partial(name_axes, axes=letters), alike)))
         self._update()
 
