@@ -13,7 +13,7 @@ import zarr
 pytest.importorskip("napari")
 
 from napari_superres.plugin import upscale_layer
-from tests.plugin.conftest import canvas, settle, until
+from tests.plugin.conftest import canvas, choose_output, finished, settle, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,3 +171,54 @@ def test_switching_levels_moves_nothing(viewer: Any) -> None:
         settle(0.3)
         pictures.append(canvas(viewer))
     assert np.array_equal(*pictures)
+
+
+def test_the_same_light_is_shown_once_and_never_lost(viewer: Any, panel: Any) -> None:
+    """Channels that go black or twice as bright are taken for what the model did."""
+    panel.form.choose("nearest", 2)
+    choose_output(panel, "memory")
+    stack = np.random.default_rng(3).integers(20, 120, (2, 3, 30, 40), dtype=np.uint8)
+    channels = [
+        viewer.add_image(
+            pixels,
+            name=name,
+            blending="additive",
+            colormap=name,
+            axis_labels=("z", "y", "x"),
+            contrast_limits=(0, 255),
+        )
+        for pixels, name in zip(stack, ("green", "magenta"), strict=True)
+    ]
+    panel.layers.choose(*channels)
+    camera = getattr(viewer, "scene", viewer).camera
+    viewer.dims.set_current_step(0, 1)
+    settle()
+    views = [(z, zoom) for z in (1, 2) for zoom in (camera.zoom, 4 * camera.zoom)]
+
+    def shown() -> list[np.ndarray]:
+        panel.compare.end()
+        pictures = []
+        for z, zoom in views:
+            viewer.dims.set_current_step(0, z)
+            camera.zoom = zoom
+            settle()
+            pictures.append(canvas(viewer))
+        return pictures
+
+    def agree(pictures: list[np.ndarray]) -> bool:
+        # On the border of a preview, rounding decides about screen pixels whose middle is on it.
+        different = [(a != b).any(axis=-1) for a, b in zip(pictures, expected, strict=True)]
+        return max(picture.mean() for picture in different) < 2e-3
+
+    expected = shown()
+    assert all(picture.std() > 10 for picture in expected)
+    viewer.dims.set_current_step(0, 1)
+    for act in (panel.preview, panel.preview, panel.run, panel.run, panel.preview):
+        act()
+        finished(panel)
+        assert agree(shown()), act
+        viewer.dims.set_current_step(0, 1)
+    # Whatever goes, what is left is seen, once; first the first run, then the second.
+    for name in ("green [x2 nearest]", "green [x2 nearest] [1]"):
+        viewer.layers.remove(name)
+        assert agree(shown()), name

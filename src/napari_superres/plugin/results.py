@@ -36,6 +36,11 @@ class Preview(NamedTuple):
     x: int
 
 
+_previews: weakref.WeakKeyDictionary[Any, Preview] = weakref.WeakKeyDictionary()
+_made: weakref.WeakKeyDictionary[Any, list[weakref.ref[Any]]] = weakref.WeakKeyDictionary()
+"""The results of each source, oldest first, whether the panel or a command has made them."""
+
+
 class Results:
     """Makes layers of results, and knows which belong together.
 
@@ -49,14 +54,12 @@ class Results:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
-        self._previews: weakref.WeakKeyDictionary[Any, Preview] = weakref.WeakKeyDictionary()
-        self._made: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
     def previews(self, layers: Sequence[Any]) -> list[Pair]:
         """Return the previews of layers, each with plain interpolation at the same place."""
         found = []
         for layer in layers:
-            preview = self._previews.get(layer)
+            preview = _previews.get(layer)
             result, plain = (
                 (preview.result(), preview.plain and preview.plain()) if preview else (None, None)
             )
@@ -66,8 +69,8 @@ class Results:
 
     def pairs(self, layers: Sequence[Any]) -> list[Pair]:
         """Return the results of layers, each with its source."""
-        found = [(layer, self._made.get(layer, lambda: None)()) for layer in layers]
-        return [Pair(*both) for both in found if all(x in self._viewer.layers for x in both)]
+        found = [self._same_light(layer) for layer in layers if layer in self._viewer.layers]
+        return [Pair(layer, results[-1]) for layer, *results in found if results]
 
     def last(self, layers: Sequence[Any]) -> list[Any]:
         """Return the last results of layers, as far as they are still there."""
@@ -78,9 +81,14 @@ class Results:
         chosen = self._viewer.layers.selection
         return [x for x in self._viewer.layers if x in chosen and history_of(x.metadata)]
 
-    def preview(self, layer: Any, image: Image, part: Visible) -> Callable[[Pixels], str]:
-        """Return what shows a preview, in place of an earlier one of the same layer."""
-        return partial(self._preview, Source(layer, image), part)
+    def preview(
+        self, layer: Any, image: Image, part: Visible, beside: list[Any]
+    ) -> Callable[[Pixels], str]:
+        """Return what shows a preview, in place of an earlier one of the same layer.
+
+        `beside` are the previews that are shown together; each is added to it when it comes.
+        """
+        return partial(self._preview, Source(layer, image), part, beside)
 
     def on_demand(self, layer: Any, image: Image) -> Callable[[Plan], str]:
         """Return what adds an on-demand layer, given its plan."""
@@ -98,7 +106,7 @@ class Results:
         sources = [Source(*both) for both in zip(layers, images, strict=True)]
         return partial(self._from_file, sources)
 
-    def _preview(self, source: Source, part: Visible, result: Pixels) -> str:
+    def _preview(self, source: Source, part: Visible, beside: list[Any], result: Pixels) -> str:
         if source.layer not in self._viewer.layers:
             return f"'{source.layer.name}' was removed, so its preview is not shown."
         plan = result.image.plan
@@ -109,6 +117,12 @@ class Results:
             **history_metadata(result.image.history),
             PREVIEW: True,
         }
+        finer = _layer_of(source.layer, result.pixels, kwargs)
+        if finer.blending == "additive" and not any(_same_place(finer, x) for x in beside):
+            # The lowest covers all light below, and the other channels add theirs to it. Sources
+            # stay visible, for other planes and around the preview.
+            finer.blending = kwargs["blending"] = "translucent_no_depth"
+        beside.append(finer)
         self._drop_preview(source.layer)
         selected = set(self._viewer.layers.selection)
         plain = None
@@ -116,12 +130,12 @@ class Results:
             name = f"{source.layer.name} [x{plan.scale} {result.plain_model}, preview]"
             hidden = {**kwargs, "name": name, "visible": False, "metadata": {PREVIEW: True}}
             plain = self._over(source.layer, _layer_of(source.layer, result.plain, hidden))
-        shown = self._over(source.layer, _layer_of(source.layer, result.pixels, kwargs))
+        shown = self._over(source.layer, finer)
         # The user is at work on the source, and goes on there.
         self._viewer.layers.selection = selected
         x = source.image.axes.index("x")
         remember(shown, Origin(source.image, plan, part.start))
-        self._previews[source.layer] = Preview(
+        _previews[source.layer] = Preview(
             weakref.ref(shown), None if plain is None else weakref.ref(plain), x
         )
         y, x = (part.stop[i] - part.start[i] for i in map(source.image.axes.index, "yx"))
@@ -174,29 +188,49 @@ class Results:
         return self._place(source, _layer_of(source, data, kwargs))
 
     def _place(self, source: Any, finer: Any) -> Any:
-        self._made[source] = weakref.ref(finer)
-        return self._over(source, finer)
+        self._over(source, finer)
+        # Light on top of the same light would look twice as bright.
+        below = [layer for layer in self._same_light(source) if layer.visible]
+        _made.setdefault(source, []).append(weakref.ref(finer))
+        if finer.visible and finer.blending == "additive" and below:
+            for layer in below:
+                layer.visible = False
+            self._show_after(finer, source)
+        return finer
 
     def _over(self, source: Any, finer: Any) -> Any:
-        preview = self._previews.get(source)
+        preview = _previews.get(source)
         if preview is not None:
             for reference in (preview.result, preview.plain):
                 layer = None if reference is None else reference()
                 if layer is not None:
                     layer.visible = False
         self._viewer.add_layer(finer)
-        # Light on top of the same light would look twice as bright.
-        if (
-            finer.visible
-            and finer.blending == "additive"
-            and source in self._viewer.layers
-            and source.visible
-        ):
-            _hide_as_long_as(self._viewer.layers, source, finer)
         return finer
 
+    def _same_light(self, source: Any) -> list[Any]:
+        """Return a source and its results, as far as they are in the viewer, oldest first."""
+        layers = [source, *(reference() for reference in _made.get(source, ()))]
+        return [layer for layer in layers if layer in self._viewer.layers]
+
+    def _show_after(self, finer: Any, source: Any) -> None:
+        """Show a source, or its last result, when a result is removed and none of them is seen."""
+        removed = self._viewer.layers.events.removed
+        cover, hidden = weakref.ref(finer), weakref.ref(source)
+
+        def show_again(event: Any) -> None:
+            if event.value is not cover():
+                return
+            removed.disconnect(show_again)
+            below = hidden()
+            left = [] if below is None else self._same_light(below)
+            if left and not any(layer.visible for layer in left):
+                left[-1].visible = True
+
+        removed.connect(show_again)
+
     def _drop_preview(self, layer: Any) -> None:
-        preview = self._previews.pop(layer, None)
+        preview = _previews.pop(layer, None)
         for reference in (preview.result, preview.plain) if preview else ():
             old = None if reference is None else reference()
             if old is not None and old in self._viewer.layers:
@@ -256,20 +290,8 @@ def _nothing_like(image: Image) -> np.ndarray:
     return np.zeros(shape, image.dtype)
 
 
-def _hide_as_long_as(layers: Any, source: Any, finer: Any) -> None:
-    """Hide a source until the result that lies over it is removed."""
-    source.visible = False
-    hidden, cover = weakref.ref(source), weakref.ref(finer)
-
-    def show_again(event: Any) -> None:
-        if event.value is not cover():
-            return
-        layers.events.removed.disconnect(show_again)
-        layer = hidden()
-        if layer is not None:
-            layer.visible = True
-
-    layers.events.removed.connect(show_again)
+def _same_place(layer: Any, other: Any) -> bool:
+    return np.array_equal(layer.extent.world, other.extent.world)
 
 
 def _in_order(data: Any, axes: str, channel_axis: int, channel: int, wanted: str) -> Any:

@@ -207,12 +207,12 @@ class SuperresWidget(QWidget):
         self.destroyed.connect(self._queue.cancel)
 
     def _preview(self) -> Work | None:
-        tasks, cut = [], False
+        tasks, cut, together = [], False, list[Any]()
         for layer, image in self._inputs():
             part = visible_part(self.viewer, layer, image.axes)
             cut = cut or not part.whole
             settings = self.form.settings(layer)
-            show = self.results.preview(layer, image, part)
+            show = self.results.preview(layer, image, part, together)
             tasks.append(
                 Task(
                     partial(steps.preview, image, settings, part),
