@@ -127,6 +127,22 @@ def test_result_is_compared_with_its_source(
     assert panel.compare.mode.currentData() == OFF
 
 
+def test_an_older_result_is_not_taken_for_the_source(viewer: Any, noise: Any, panel: Any) -> None:
+    """Two models that agree would look as if the newer one had changed nothing."""
+    choose_output(panel, "memory")
+    for model in ("lanczos", "bicubic"):
+        panel.form.choose(model, 2)
+        panel.run()
+        finished(panel)
+    _, older, newer = viewer.layers
+    panel.compare.blink()
+    assert (noise.visible, older.visible, newer.visible) == (False, False, True)
+    until(lambda: not newer.visible)
+    assert (noise.visible, older.visible) == (True, False)
+    panel.compare.blink()
+    assert (noise.visible, older.visible, newer.visible) == (True, True, True)
+
+
 def test_the_way_that_was_chosen_is_remembered(
     make_napari_viewer: Callable[..., Any], noise: Any, panel: Any, viewer: Any
 ) -> None:

@@ -30,11 +30,14 @@ class Pair(NamedTuple):
     x : int or None
         The axis of both that runs to the right, where both are previews of the same size, so that
         one can be drawn to the left of a line and the other to the right.
+    over : tuple of napari.layers.Layer
+        Other results and previews of the same source, which may lie over both.
     """
 
     reference: Any
     result: Any
     x: int | None = None
+    over: tuple[Any, ...] = ()
 
 
 class Comparison(QObject):
@@ -84,6 +87,8 @@ class Comparison(QObject):
         if mode == SWIPE:
             self._begin_swipe()
         elif mode == BLINK:
+            for layer in (other for pair in pairs for other in pair.over):
+                layer.visible = False
             self._show_only(result=True)
             self._timer.start()
         else:
@@ -130,7 +135,7 @@ class Comparison(QObject):
 
     def _swipe(self) -> None:
         whole = {id(layer): (data, translate) for layer, data, translate in self._whole}
-        for reference, result, x in self._pairs:
+        for reference, result, x, _ in self._pairs:
             assert x is not None
             data, translate = whole[id(result)]
             width = data.shape[x]

@@ -70,7 +70,11 @@ class Results:
     def pairs(self, layers: Sequence[Any]) -> list[Pair]:
         """Return the results of layers, each with its source."""
         found = [self._same_light(layer) for layer in layers if layer in self._viewer.layers]
-        return [Pair(layer, results[-1]) for layer, *results in found if results]
+        return [
+            Pair(layer, results[-1], over=(*results[:-1], *_layers_of(_previews.get(layer))))
+            for layer, *results in found
+            if results
+        ]
 
     def last(self, layers: Sequence[Any]) -> list[Any]:
         """Return the last results of layers, as far as they are still there."""
@@ -199,12 +203,8 @@ class Results:
         return finer
 
     def _over(self, source: Any, finer: Any) -> Any:
-        preview = _previews.get(source)
-        if preview is not None:
-            for reference in (preview.result, preview.plain):
-                layer = None if reference is None else reference()
-                if layer is not None:
-                    layer.visible = False
+        for layer in _layers_of(_previews.get(source)):
+            layer.visible = False
         self._viewer.add_layer(finer)
         return finer
 
@@ -230,10 +230,8 @@ class Results:
         removed.connect(show_again)
 
     def _drop_preview(self, layer: Any) -> None:
-        preview = _previews.pop(layer, None)
-        for reference in (preview.result, preview.plain) if preview else ():
-            old = None if reference is None else reference()
-            if old is not None and old in self._viewer.layers:
+        for old in _layers_of(_previews.pop(layer, None)):
+            if old in self._viewer.layers:
                 self._viewer.layers.remove(old)
 
 
@@ -278,6 +276,12 @@ def _layer_of(source: Any, data: Any, kwargs: dict[str, Any]) -> Any:
     if kind is ImageLayer:
         finer.contrast_limits_range = source.contrast_limits_range
     return finer
+
+
+def _layers_of(preview: Preview | None) -> list[Any]:
+    """Return the layers of a preview that still exist."""
+    references = (preview.result, preview.plain) if preview else ()
+    return [layer for x in references if x is not None and (layer := x()) is not None]
 
 
 def _first_level(layer: Any) -> Any:
