@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 import napari_superres as sr
 from napari_superres.errors import AxesError, InputError
@@ -77,6 +77,26 @@ def test_saved_layers_open_as_they_were(viewer: Any, tmp_path: Path, suffix: str
         assert new.colormap.name == old.colormap.name
         np.testing.assert_allclose(new.contrast_limits, old.contrast_limits)
         assert new.blending == "additive"
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_layers_are_saved_under_the_name_that_napari_proposes(
+    viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """It has no ending; the format that is chosen beside it says which one is meant."""
+    layer = add_cells(viewer)[0]
+    viewer.layers.selection.active = layer
+    layer.name = "DNA 0.5"
+
+    def accept(parent: Any, caption: str, proposed: str, filter: str, **options: Any) -> Any:
+        (chosen,) = [x for x in filter.split(";;") if f"(*{suffix})" in x]
+        return str(tmp_path / proposed.rpartition("/")[2]), chosen
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", staticmethod(accept))
+    viewer.window._qt_viewer._save_layers_dialog(selected=True)
+    assert [path.name for path in tmp_path.iterdir()] == [f"DNA 0.5{suffix}"]
+    pixels = sr.read(tmp_path / f"DNA 0.5{suffix}").data.compute()
+    assert np.array_equal(pixels.squeeze(), layer.data)
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])

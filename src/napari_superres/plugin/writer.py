@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING
 
 from napari.utils import progress
 
+from napari_superres.formats.suffixes import split_suffix
 from napari_superres.job import run
+from napari_superres.job.destination import KINDS
 from napari_superres.plugin.layer_tuples import LayerTuple, image_from_layer_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def write_ome_zarr(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
+    """Write layers as `write_image` does, to OME-Zarr unless the path names another format."""
+    return write_image(_with_ending(path, ".ome.zarr"), layer_data)
+
+
+def write_ome_tiff(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
+    """Write layers as `write_image` does, to OME-TIFF unless the path names another format."""
+    return write_image(_with_ending(path, ".ome.tif"), layer_data)
 
 
 def write_image(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
@@ -45,3 +57,8 @@ def write_image(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
             bar.n = 0
             bar.update(round(1000 * step.fraction))
     return [path]
+
+
+def _with_ending(path: str, ending: str) -> str:
+    """Return a path that names a format: napari proposes a layer's name, which has no ending."""
+    return path if split_suffix(path)[1] in KINDS else path + ending
