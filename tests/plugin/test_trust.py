@@ -9,12 +9,14 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers import Layer
 from napari.utils._proxies import PublicOnlyProxy
 
 import napari_superres as sr
 from napari_superres.errors import InputError
 from napari_superres.plugin import (
     consistency_layer,
+    files,
     layer_kwargs,
     resolution,
     uncertainty_layer,
@@ -24,9 +26,11 @@ from napari_superres.plugin.trust import describe_resolution
 from napari_superres.plugin.trust_row import TrustRow
 from napari_superres.plugin.writer import write_image
 from napari_superres.trust.light import light
-from tests.plugin.conftest import click, settle, until, words
+from tests.plugin.conftest import choose_output, click, settle, until, words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.plugin.conftest import Engine
 
 
@@ -210,6 +214,30 @@ def test_a_result_from_a_file_finds_its_source(viewer: Any, tmp_path: Any) -> No
     (tmp_path / "a.ome.tif").unlink()
     with pytest.raises(InputError, match="is not in the viewer"):
         consistency_layer(viewer, result)
+
+
+def test_a_result_that_was_run_into_a_file_is_checked_against_its_layer(
+    viewer: Any, cells: Any, panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is in the viewer, and in no file where it could be searched for."""
+    paths = iter((str(tmp_path / "one.ome.zarr"), str(tmp_path / "two.ome.zarr")))
+    monkeypatch.setattr(files.QFileDialog, "getSaveFileName", lambda *a, **k: (next(paths), ""))
+    choose_output(panel, "file")
+    panel.form.choose("microscopy-x2")
+    panel.run()
+    until(lambda: panel.progress.work is None)
+    settle()
+    result = viewer.layers[-1]
+    assert consistency_layer(viewer, result).data.shape[1:] == (120, 150)
+    assert uncertainty_layer(viewer, result).data.max() > 0
+    # Of several channels, too.
+    other = viewer.add_layer(Layer.create(*cells.as_layer_data_tuple()))
+    panel.layers.choose(cells, other)
+    panel.form.choose("bicubic", 2)
+    panel.run()
+    until(lambda: panel.progress.work is None)
+    settle()
+    assert consistency_layer(viewer, viewer.layers[-1]).data.shape[1:] == (120, 150)
 
 
 def test_without_a_result_the_row_waits_for_one(

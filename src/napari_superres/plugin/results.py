@@ -102,8 +102,10 @@ class Results:
         """Return what adds a layer of pixels in memory."""
         return partial(self._in_memory, Source(layer, image))
 
-    def from_file(self, layers: Sequence[Any], images: Sequence[Image]) -> Callable[[Image], str]:
-        """Return what adds the layers of a file, given the image that was read from it.
+    def from_file(
+        self, layers: Sequence[Any], images: Sequence[Image]
+    ) -> Callable[[tuple[Image, Plan]], str]:
+        """Return what adds the layers of a file, given the image read from it and its plan.
 
         Several layers are the channels of that image, in their order.
         """
@@ -160,21 +162,23 @@ class Results:
         remember(finer, Origin(source.image, plan))
         return f"Added '{finer.name}'.{source.changed}"
 
-    def _from_file(self, sources: Sequence[Source], result: Image) -> str:
-        last = result.history[-1]
-        scale, model = int(last["plan"]["scale"]), str(last["model"])
+    def _from_file(self, sources: Sequence[Source], written: tuple[Image, Plan]) -> str:
+        result, plan = written
         names = []
         for i, source in enumerate(sources):
             own = result
             if len(sources) > 1:
                 own = select(result, channels=[i])
                 own = replace(own, source=one_channel(result, i))
-            kwargs = self._kwargs(source, scale, model, own)
+            kwargs = self._kwargs(source, plan.scale, plan.spec.name, own)
             at = result.axes.find("c") if len(sources) > 1 else -1
             whole = [result.data, *result.levels]
             levels = [_in_order(data, result.axes, at, i, source.image.axes) for data in whole]
             data = levels if len(levels) > 1 else levels[0]
-            names.append(self._add(source.layer, data, kwargs).name)
+            finer = self._add(source.layer, data, kwargs)
+            # The plan of several channels is not that of one.
+            remember(finer, Origin(source.image, plan if len(sources) == 1 else None))
+            names.append(finer.name)
         added = " and ".join(f"'{name}'" for name in names)
         return f"Wrote '{result.source['path']}' and added {added}.{sources[0].changed}"
 

@@ -146,8 +146,8 @@ def check_fits(plan: Plan, budget: int | None = None) -> None:
 
 def to_file(
     image: Image, settings: Settings, path: str, budget: int | None, meter: Meter
-) -> Generator[object, None, Image]:
-    """Write the whole result to a file, and return it as read from there.
+) -> Generator[object, None, tuple[Image, Plan]]:
+    """Write the whole result to a file, and return it as read from there, and how it was made.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def to_file(
 
     plan = yield from prepare(image, settings, meter)
     yield from write_to(planned(image, plan), path, budget, meter)
-    return read(path)
+    return read(path), plan
 
 
 def write_to(
