@@ -14,7 +14,7 @@ pytest.importorskip("napari")
 import napari_superres as sr
 from napari_superres.models.catalog import default_model
 from napari_superres.plugin import files, steps
-from napari_superres.plugin.commands import open_panel, upscale_active_layer
+from napari_superres.plugin.commands import compare_result, open_panel, upscale_active_layer
 from napari_superres.plugin.view import visible_part
 from tests.plugin.conftest import choose_output, click, finished, settle, until
 
@@ -172,7 +172,12 @@ def test_commands_do_what_the_panel_does(viewer: Any, noise: Any, said: list[str
     assert panel.form.model.currentData() == default_model(2)
     upscale_active_layer(viewer)
     until(lambda: len(viewer.layers) == 2)
-    assert viewer.layers[-1].name == f"noise [x2 {default_model(2)}]"
+    finer = viewer.layers[-1]
+    assert finer.name == f"noise [x2 {default_model(2)}]"
+    compare_result(viewer)
+    assert panel.compare.comparison.mode == "blink"
+    until(lambda: not finer.visible)
+    panel.compare.end()
     viewer.layers.selection.active = None
     upscale_active_layer(viewer)
     assert said == ["No layer is selected. Select one image in the layer list."]
