@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers._layer_actions import _duplicate_layer
 from napari.settings import get_settings
 
 from napari_superres.errors import WeightsError
@@ -78,6 +79,24 @@ def test_zooming_in_fills_the_screen_with_the_results_pixels(
     calls = engine.calls
     settle(0.3)
     assert engine.calls == calls
+
+
+def test_a_duplicated_layer_is_filled_by_itself(viewer: Any, source: Any, engine: Engine) -> None:
+    """Two looks at one result, in other colours: napari's Duplicate Layer."""
+    original = viewer.add_layer(upscale_layer(source, "lanczos", scale=4))
+    settle()
+    viewer.layers.selection = {original}
+    _duplicate_layer(viewer.layers)
+    copy = viewer.layers[-1]
+    viewer.layers.remove(original)
+    assert engine.calls == 0
+    zoom_in(viewer)
+    until(lambda: copy.data_level == 0 and engine.calls > 0 and copy.data[0].waiting == 0)
+    settle(0.5)
+    (_, top, left), (_, bottom, right) = copy.corner_pixels
+    z = round(viewer.dims.point[0] / 2)
+    expected = copy.data[0].image.data[z, top : bottom + 1, left : right + 1].compute()
+    assert np.array_equal(copy._slice.image.raw, expected)
 
 
 def test_what_is_on_the_screen_comes_first_after_zooming_in_further(

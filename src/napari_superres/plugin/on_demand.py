@@ -14,7 +14,7 @@ from napari_superres.plugin.layer_tuples import is_far
 from napari_superres.plugin.layers import layer_kwargs, layer_to_image
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progressive import ProgressiveLevel
-from napari_superres.plugin.refresh import Refresher
+from napari_superres.plugin.refresh import keep_fresh
 from napari_superres.plugin.tile_queue import queue_for
 from napari_superres.upscaling import plan_for, planned
 
@@ -94,7 +94,7 @@ def on_demand_layer(layer: Any, image: Image, plan: Plan) -> Any:
     if isinstance(result, ImageLayer):
         result.contrast_limits_range = layer.contrast_limits_range
     if live:
-        data[0].refresher = Refresher(result)
+        keep_fresh(result)
     return result
 
 

@@ -74,6 +74,7 @@ class ProgressiveLevel:
         self.source = source
         self.changed: Callable[[], None] = _nothing
         self.failed: Callable[[Exception], None] = _nothing
+        self.refresher: Any = None
         plan = for_viewing(image.plan)
         canonical = source.transposed(plan.axes)
         coarse = make_plan(canonical, "nearest", scale=plan.scale, dtype=_converted(plan))
@@ -107,6 +108,10 @@ class ProgressiveLevel:
     def nbytes(self) -> int:
         """Bytes of the whole result."""
         return self.size * self.dtype.itemsize
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ProgressiveLevel:
+        """Return a level of the same image that nobody looks at yet, as for a duplicated layer."""
+        return ProgressiveLevel(self.image, self.source, self._queue)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -29,6 +29,17 @@ def viewer_of(layer: Any) -> Any:
     return None
 
 
+def _came(event: Any) -> None:
+    keep_fresh(event.value)  # a duplicate, which napari has made
+
+
+def keep_fresh(layer: Any) -> None:
+    """Redraw a layer as its cells come, if it has any and is not redrawn already."""
+    levels = layer.data if getattr(layer, "multiscale", False) else ()
+    if any(isinstance(x, ProgressiveLevel) and x.refresher is None for x in levels):
+        Refresher(layer)  # held by the levels
+
+
 class Refresher(QObject):
     """Redraws a layer when cells of it are ready, and tells levels that nobody looks at them.
 
@@ -58,6 +69,7 @@ class Refresher(QObject):
         for level in self._levels.values():
             level.changed = self.ready.emit
             level.failed = self.broken.emit
+            level.refresher = self
         self._viewer: weakref.ref[Any] | None = None
         self._moved = QTimer(self)
         self._moved.setSingleShot(True)
@@ -105,6 +117,7 @@ class Refresher(QObject):
         for event in (camera.events.zoom, camera.events.center):
             event.connect(self._camera_moved)
         viewer.layers.events.removed.connect(self._left)
+        viewer.layers.events.inserted.connect(_came)
         self._moved.start()
 
     def _left(self, event: Any) -> None:
