@@ -153,6 +153,23 @@ def test_export_writes_what_was_run_on_demand(
     assert "plane.png" in said[-1]  # never replaced
 
 
+def test_a_layer_with_its_own_channels_is_exported_as_the_plane_on_the_screen(
+    viewer: Any, panel: Any, tmp_path: Path
+) -> None:
+    """Other readers open all channels as one layer, with a slider."""
+    stack = np.random.default_rng(8).integers(0, 255, (2, 3, 20, 30), dtype=np.uint8)
+    viewer.add_image(stack, name="both", axis_labels=tuple("czyx"), contrast_limits=(0, 255))
+    panel.form.choose("bicubic", 2)
+    panel.run()
+    finished(panel)
+    viewer.layers.selection = {viewer.layers[-1]}
+    viewer.dims.set_point((0, 1), (1, 2))
+    panel.export(str(tmp_path / "plane.png"))
+    finished(panel)
+    expected = sr.upscale(stack, "bicubic", scale=2, axes="czyx")[1, 2]
+    assert np.array_equal(sr.read(tmp_path / "plane.png").data.compute(), expected)
+
+
 def test_channels_run_into_one_file_and_others_into_a_folder(
     viewer: Any,
     channels: list[Any],

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_superres.errors import InputError
+from napari_superres.plugin.layer_axes import layer_axes
 from napari_superres.plugin.layer_history import history_of
 from napari_superres.plugin.layer_tuples import joined
 from napari_superres.plugin.layers import layer_to_image
@@ -112,7 +113,8 @@ def image_of(layers: Sequence[Any]) -> Image:
 
 def on_screen(viewer: Any, layer: Any, image: Image) -> Image:
     """Return the plane of an image that the viewer shows, for formats that hold one."""
-    planes = plane_on_screen(viewer, layer, image.axes.replace("c", ""))
+    # The layer's own axes: channels that are layers have none among the sliders.
+    planes = plane_on_screen(viewer, layer, layer_axes(layer))
     return select(image, planes=planes) if planes else image
 
 
