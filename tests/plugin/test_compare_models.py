@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers import Image
+from napari.layers._source import layer_source
 from qtpy.QtGui import QDesktopServices
 
 from napari_superres.plugin import commands
@@ -18,8 +21,6 @@ from napari_superres.plugin.layers import layer_to_image
 from tests.plugin.conftest import click, settle, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_superres.plugin.compare_models import ComparisonDialog
 
 
@@ -124,3 +125,19 @@ def test_the_command_opens_the_dialog_with_the_panels_model_ticked(viewer: Any, 
     assert set(dialog.ticked) == {"lanczos", "microscopy-x4", "bicubic"}
     assert "'noise'" in dialog.about.text()
     assert dialog.folder.text().endswith("noise compared")
+
+
+def test_the_report_of_an_image_on_a_server_goes_into_the_users_own_folder(
+    viewer: Any, noise: Any, tmp_path: Path
+) -> None:
+    """A folder called 'https:' beside the program is found by nobody."""
+    panel = commands.open_panel(viewer)
+    for path, folder in (
+        ("https://server.org/data/x.ome.zarr", Path.home()),
+        (str(tmp_path / "x.ome.zarr"), tmp_path),
+    ):
+        with layer_source(path=path):
+            layer = viewer.add_layer(Image(noise.data[0], name="x"))
+        panel.layers.choose(layer)
+        assert panel.compare_models.open().folder.text() == str(folder / "x compared")
+        viewer.layers.remove(layer)

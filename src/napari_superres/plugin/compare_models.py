@@ -25,6 +25,7 @@ from napari_superres.errors import InputError, SuperresError
 from napari_superres.models import custom
 from napari_superres.models.catalog import MODELS, default_model
 from napari_superres.models.weights import find_model
+from napari_superres.plugin.files import folder_of
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.look import real
 from napari_superres.plugin.model_fields import state_words
@@ -319,7 +320,6 @@ class ComparisonDialog(QDialog):
 
 def _usual_folder(layer: Any) -> str:
     """Return where a report goes: beside the layer's file, else into the user's own folder."""
-    path = None if layer is None else layer.source.path
-    folder = Path(path).parent if path else Path.home()
+    folder = folder_of(None if layer is None else layer.source.path)
     name = "models" if layer is None else layer.name.replace("/", "-").replace("\\", "-")
     return str(folder / f"{name} compared")

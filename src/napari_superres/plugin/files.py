@@ -58,5 +58,10 @@ def beside(folder: str, image: Image, scale: int) -> str:
     return str(Path(folder) / name)
 
 
+def folder_of(path: object) -> Path:
+    """Return the folder of a file; the user's own where there is none, or it is on a server."""
+    return Path(str(path)).parent if path and "://" not in str(path) else Path.home()
+
+
 def _folder(image: Image) -> str:
-    return str(Path(str(image.source.get("path", ""))).parent)
+    return str(folder_of(image.source.get("path")))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_superres.errors import InputError
+from napari_superres.plugin.files import folder_of
 from napari_superres.plugin.layer_axes import layer_axes
 from napari_superres.plugin.layer_history import history_of
 from napari_superres.plugin.layer_tuples import joined
@@ -80,7 +80,7 @@ def ask_for_export(parent: QWidget, image: Image) -> str:
     InputError
         If none was chosen.
     """
-    folder = Path(str(image.source.get("path", ""))).parent
+    folder = folder_of(image.source.get("path"))
     name = image.name.replace("/", "-").replace("\\", "-")
     path, chosen = QFileDialog.getSaveFileName(
         parent,
