@@ -179,6 +179,26 @@ def drop(viewer: Any, path: str) -> None:
     viewer.window._qt_viewer.dropEvent(event)
 
 
+def test_a_turned_layer_is_not_saved_upright_in_silence(
+    viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither format holds a rotation; who relies on it must know."""
+    told: list[str] = []
+    monkeypatch.setattr("napari_superres.plugin.notify.show_warning", told.append)
+    straight, turned = add_cells(viewer)
+    write_image(str(tmp_path / "a.ome.tif"), [straight.as_layer_data_tuple()])
+    assert not told
+    for i, (name, value) in enumerate(
+        {"rotate": (0, 0, 30), "shear": (0, 0, 0.2), "affine": np.diag([1, 1, 2, 1])}.items()
+    ):
+        before = getattr(turned, name)
+        setattr(turned, name, value)
+        write_image(str(tmp_path / f"{i}.ome.tif"), [turned.as_layer_data_tuple()])
+        setattr(turned, name, before)
+        assert len(told) == i + 1, name
+    assert told[-1].startswith("Rotation, shear and affine transform of 'actin' are not in the")
+
+
 def test_nothing_is_overwritten(viewer: Any, tmp_path: Path) -> None:
     """A result is not worth another one that took a night."""
     layer = add_cells(viewer)[0]

@@ -59,6 +59,14 @@ def image_to_layer_data(image: Image) -> list[LayerTuple]:
     return tuples
 
 
+def layers_from_data(layer_data: Sequence[LayerTuple]) -> list[Any]:
+    """Return the layers that napari hands to a writer. No pixel is read."""
+    # Hidden layers read no pixel.
+    return [
+        Layer.create(data, {**kwargs, "visible": False}, kind) for data, kwargs, kind in layer_data
+    ]
+
+
 def image_from_layer_data(layer_data: Sequence[LayerTuple]) -> Image:
     """Return layers that napari hands to a writer as one image, lazily.
 
@@ -79,11 +87,7 @@ def image_from_layer_data(layer_data: Sequence[LayerTuple]) -> Image:
     AxesError
         If a layer does not name its axes.
     """
-    # Hidden layers read no pixel.
-    layers = [
-        Layer.create(data, {**kwargs, "visible": False}, kind) for data, kwargs, kind in layer_data
-    ]
-    return joined([layer_to_image(layer) for layer in layers])
+    return joined([layer_to_image(layer) for layer in layers_from_data(layer_data)])
 
 
 def joined(images: Sequence[Image]) -> Image:

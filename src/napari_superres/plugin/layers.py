@@ -181,6 +181,12 @@ def data_steps(layer: Any) -> np.ndarray:
     )
 
 
+def is_turned(layer: Any) -> bool:
+    """Return whether a layer is placed by more than the pixel size and translation of files."""
+    straight = np.allclose(layer.rotate, np.eye(layer.ndim)) and np.allclose(layer.shear, 0)
+    return not (straight and np.array_equal(layer.affine.affine_matrix, np.eye(layer.ndim + 1)))
+
+
 def _fine_axes(layer: Any, axes: str | None) -> list[bool]:
     if axes is None:
         try:

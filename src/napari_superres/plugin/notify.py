@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import notification_manager, show_error, show_info
+from napari.utils.notifications import notification_manager, show_error, show_info, show_warning
 
 from napari_superres.errors import Cancelled, SuperresError
 from napari_superres.models.captions import reviewing
+from napari_superres.plugin.layers import is_turned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MEMORY = (
     "Memory is full, and nothing was kept. Choose a smaller tile or a memory budget under "
@@ -34,6 +39,16 @@ def say(error: Exception) -> str:
         return _MEMORY
     notification_manager.receive_error(type(error), error, error.__traceback__)
     return f"Something went wrong ({type(error).__name__}: {error}). napari's message has details."
+
+
+def tell_turned(layers: Iterable[Any]) -> None:
+    """Warn of layers that are about to be written to a file that cannot hold where they lie."""
+    names = [f"'{layer.name}'" for layer in layers if is_turned(layer)]
+    if names:
+        show_warning(
+            f"Rotation, shear and affine transform of {', '.join(names)} are not in the file: "
+            "opened again, it lies upright."
+        )
 
 
 @cache

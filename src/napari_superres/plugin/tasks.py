@@ -9,6 +9,7 @@ from napari_superres.errors import InputError
 from napari_superres.plugin import steps
 from napari_superres.plugin.files import ask_for_folder, ask_for_path, beside
 from napari_superres.plugin.layer_tuples import joined
+from napari_superres.plugin.notify import tell_turned
 from napari_superres.plugin.work import Task
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _to_files(inputs: Inputs, form: SettingsForm, results: Results, parent: QWid
     layers, images = [layer for layer, _ in inputs], [image for _, image in inputs]
     budget, scale = form.compute.budget, int(form.scale.currentData())
     settings = [form.settings(layer) for layer in layers]
+    tell_turned(layers)
     try:
         image = joined(images)
     except InputError:

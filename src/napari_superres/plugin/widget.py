@@ -17,7 +17,7 @@ from napari_superres.plugin.keep_row import KeepRow
 from napari_superres.plugin.layer_axes import known_axes, name_axes, named_with
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.layers import layer_to_image
-from napari_superres.plugin.notify import say
+from napari_superres.plugin.notify import say, tell_turned
 from napari_superres.plugin.panel_layout import fit, lay_out
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progress_row import ProgressRow
@@ -255,6 +255,7 @@ class SuperresWidget(QWidget):
         path = path or keep_row.ask_for_export(self, image)
         if path.lower().endswith(".png"):
             image = keep_row.on_screen(self.viewer, layers[0], image)
+        tell_turned(layers)
         work = partial(steps.write_to, image, path, self.form.compute.budget)
         return self._start([Task(work, "Wrote '{}'.".format)])
 

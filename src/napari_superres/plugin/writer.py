@@ -9,7 +9,8 @@ from napari.utils import progress
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.job import run
 from napari_superres.job.destination import KINDS
-from napari_superres.plugin.layer_tuples import LayerTuple, image_from_layer_data
+from napari_superres.plugin.layer_tuples import LayerTuple, image_from_layer_data, layers_from_data
+from napari_superres.plugin.notify import tell_turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ def write_image(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
         If there is something at that path already, or it cannot be written.
     """
     image = image_from_layer_data(layer_data)
+    tell_turned(layers_from_data(layer_data))
     with progress(total=1000, desc=f"Saving {image.name}") as bar:
         for step in run(image, path):
             bar.n = 0
