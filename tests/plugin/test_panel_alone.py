@@ -135,6 +135,15 @@ def test_labels_and_points_are_refused_in_words(viewer: Any, panel: Any, qtbot: 
     assert type(viewer.layers[-1]) is type(labels)
 
 
+def test_new_labels_do_not_take_the_images_place(viewer: Any, noise: Any, panel: Any) -> None:
+    """Who adds labels to paint on goes on with the image; labels alone are still taken."""
+    labels = viewer.add_labels(np.zeros((400, 500), int))
+    assert panel.layers.layers == [noise]
+    assert panel.run_button.isEnabled()
+    viewer.layers.remove(noise)
+    assert panel.layers.layers == [labels]
+
+
 def test_axes_without_names_are_asked_for(viewer: Any, panel: Any, qtbot: Any) -> None:
     """Three planes may be channels, depth or time."""
     layer = viewer.add_image(np.zeros((3, 50, 60), np.uint8), name="stack")

@@ -23,7 +23,7 @@ class LayerChoice(QListWidget):
 
     It holds layers, not names, so that renaming changes nothing but the text. Until somebody sets a
     tick, those layers are ticked that are selected when the panel opens, and then whatever is
-    opened, with all channels of its file.
+    opened, with all channels of its file; labels only where no image is ticked.
 
     Parameters
     ----------
@@ -133,6 +133,9 @@ class LayerChoice(QListWidget):
     def _tick_automatically(self, layers: list[Any]) -> None:
         known = [x for x in layers if _in(x, self._watched)]
         fresh = [x for x in known if _is_source(x)]
+        if any(isinstance(x, ImageLayer) for x in self._ticked):
+            # New labels are there to be painted over the image.
+            fresh = [x for x in fresh if isinstance(x, ImageLayer)]
         if not fresh and not self._ticked:
             # Something hidden, or a result, is better than nothing.
             fresh = [x for x in self._watched if _is_source(x)][:1] or known
