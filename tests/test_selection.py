@@ -9,6 +9,7 @@ import pytest
 import napari_superres as sr
 from napari_superres.image import Channel, Image
 from napari_superres.provenance import methods_text
+from napari_superres.selection import select
 
 
 def stack() -> Image:
@@ -52,6 +53,20 @@ def test_a_part_lies_where_it_was_cut_and_says_what_it_is() -> None:
         "x": [8, 20],
     }
     assert "part" not in whole.history[-1]
+
+
+def test_a_part_of_a_part_says_what_it_is_of_the_whole() -> None:
+    """It is measured against the wrong planes, and made again as another part."""
+    whole = sr.upscale(stack(), "lanczos", scale=2)
+    part = select(whole, channels=[2, 1], planes={"z": slice(0, 4, 2)}, region=np.s_[4:18, 2:20])
+    again = select(part, channels=[1], planes={"z": [1]}, region=np.s_[3:9, 5:10])
+    made = again.history[-1]["part"]
+    assert made == {"c": [1], "z": [2, 3, 1], "y": [7, 13], "x": [7, 12]}
+    z, y, x = (slice(*made[axis]) for axis in "zyx")
+    at_once = select(whole, channels=made["c"], planes={"z": z}, region=(y, x))
+    np.testing.assert_array_equal(again.data.compute(), at_once.data.compute())
+    assert again.translation == pytest.approx(at_once.translation)
+    assert select(again, region=np.s_[0:1, 0:1]).history[-1]["part"]["z"] == [2, 3, 1]
 
 
 def test_the_methods_paragraph_of_a_part_is_that_of_the_whole() -> None:

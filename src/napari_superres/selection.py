@@ -73,7 +73,18 @@ def _noted(image: Image, part: Mapping[str, list[int]]) -> Image:
     if not part or image.plan is None or not image.history:
         return image
     *earlier, last = image.history
-    return replace(image, history=(*earlier, {**last, "part": dict(part)}))
+    before = last.get("part", {})
+    whole = {axis: _within(before[axis], own, axis) for axis, own in part.items() if axis in before}
+    return replace(image, history=(*earlier, {**last, "part": {**before, **part, **whole}}))
+
+
+def _within(before: Sequence[int], own: Sequence[int], axis: str) -> list[int]:
+    """Return a part of a part as a part of the whole."""
+    if axis == "c":
+        return [before[i] for i in own]
+    chosen = range(*before)[slice(*own)]
+    step = chosen.step if len(chosen) > 1 else 1
+    return [chosen[0], chosen[-1] + 1, *([] if axis in "yx" else [step])]
 
 
 def _channel(image: Image, wish: int | str) -> int:
