@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -56,6 +57,10 @@ def test_limits_are_given_for_all_channels_or_each() -> None:
     assert parsing.limits((), image) is None
     assert parsing.limits(("0:4095",), image) == (0, 4095)
     assert parsing.limits(("actin=1:2", "0=3:4"), image) == [(3, 4), (1, 2)]
+    numbers = replace(image, channels=(sr.Channel("1"), sr.Channel("561")))
+    # As a copied command names them: by index, whatever the channels are called.
+    assert parsing.limits(("0=3:4", "1=1:2"), numbers) == [(3, 4), (1, 2)]
+    assert parsing.limits(("0=3:4", "561=1:2"), numbers) == [(3, 4), (1, 2)]
     for wrong in (("DNA=1:2",), ("GFP=1:2", "DNA=0:1"), ("1:2", "3:4")):
         with pytest.raises(click.BadParameter):
             parsing.limits(wrong, image)

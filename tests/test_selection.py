@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dask.array as da
 import numpy as np
 import pytest
 
 import napari_superres as sr
+from napari_superres.errors import SettingError
 from napari_superres.image import Channel, Image
 from napari_superres.provenance import methods_text
 from napari_superres.selection import select
@@ -53,6 +56,16 @@ def test_a_part_lies_where_it_was_cut_and_says_what_it_is() -> None:
         "x": [8, 20],
     }
     assert "part" not in whole.history[-1]
+
+
+def test_a_channel_may_be_named_by_its_wavelength() -> None:
+    """On a command line nothing tells 488 from an index."""
+    channels = tuple(Channel(name) for name in ("488", "2", "561"))
+    image = replace(stack(), channels=channels)
+    chosen = select(image, channels=[488, 2, -3])
+    np.testing.assert_array_equal(chosen.data.compute(), image.data.compute()[[0, 2, 0]])
+    with pytest.raises(SettingError, match="no index 405"):
+        select(image, channels=[405])
 
 
 def test_a_part_of_a_part_says_what_it_is_of_the_whole() -> None:

@@ -28,7 +28,7 @@ def select(
     image : Image
         A result; `region` counts in the pixels of its source.
     channels : sequence of int or str, optional
-        Indices or names along axis ``c``.
+        Indices or names along axis ``c``. A number that is no index is a name: of a wavelength.
     planes : mapping of str to int, slice or sequence of int, optional
         By axis. An integer keeps the axis, with one plane.
     region : (slice, slice), optional
@@ -51,7 +51,7 @@ def select(
     if channels is not None:
         if "c" in wishes:
             raise SettingError("Both channels= and planes={'c': ...} choose channels.", "Give one.")
-        wishes["c"] = [_channel(image, channel) for channel in channels]
+        wishes["c"] = [channel_index(image, channel) for channel in channels]
     for axis, wish in wishes.items():
         if axis not in image.axes or axis in "yxs":
             raise SettingError(
@@ -87,8 +87,23 @@ def _within(before: Sequence[int], own: Sequence[int], axis: str) -> list[int]:
     return [chosen[0], chosen[-1] + 1, *([] if axis in "yx" else [step])]
 
 
-def _channel(image: Image, wish: int | str) -> int:
+def channel_index(image: Image, wish: int | str) -> int:
+    """Return where a channel lies along axis ``c``.
+
+    Parameters
+    ----------
+    image : Image
+    wish : int or str
+        Its index or name. A number that is no index is a name: of a wavelength.
+
+    Raises
+    ------
+    SettingError
+        If there is no such channel, or several have that name.
+    """
     names = [channel.name for channel in image.channels]
+    if not isinstance(wish, str) and str(wish) in names and not -len(names) <= wish < len(names):
+        wish = str(wish)
     if isinstance(wish, str):
         if names.count(wish) != 1:
             raise SettingError(

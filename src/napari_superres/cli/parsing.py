@@ -78,13 +78,9 @@ def limits(texts: Sequence[str], image: Image) -> Any:
         name, separator, pair = text.rpartition("=")
         if not separator:
             raise click.BadParameter(f"'{text}' names no channel; write CHANNEL=LOW:HIGH.")
-        index = (
-            names.index(name)
-            if name in names
-            else int(name)
-            if re.fullmatch("[0-9]+", name)
-            else -1
-        )
+        index = int(name) if re.fullmatch("[0-9]+", name) else -1
+        if name in names and not 0 <= index < len(names):  # as `select` understands a number
+            index = names.index(name)
         if not 0 <= index < len(names):
             raise click.BadParameter(f"There is no channel '{name}'; there are {names}.")
         pairs[index] = _pair(pair)
