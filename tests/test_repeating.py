@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,22 @@ def test_keywords_hold_limits_of_each_channel(source: Image, model: str, tile: i
     found = keywords(record)
     assert found["limits"] == [tuple(pair) for pair in result.plan.limits]
     assert plan_for(source, model, **found) == result.plan
+
+
+@pytest.mark.parametrize(
+    ("path", "stored"),
+    [
+        ("https://me:secret@host.org:81/a b.zarr?sig=secret#x", "https://host.org:81/a b.zarr"),
+        ("s3://bucket/a.zarr", "s3://bucket/a.zarr"),
+        ("/data/a?b@c.tif", "/data/a?b@c.tif"),
+    ],
+)
+def test_a_result_tells_no_password(source: Image, path: str, stored: str) -> None:
+    """Results are passed on, and whoever has one could read what else lies there."""
+    image = replace(source, source={**source.source, "path": path})
+    history = sr.upscale(image, "bicubic", scale=2).history
+    assert history[-1]["source"]["path"] == stored
+    assert "secret" not in str(history)
 
 
 def test_command_gives_the_same_pixels(source: Image, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from napari_superres._version import __version__
 from napari_superres.models.base_model import base_record
@@ -50,9 +51,22 @@ def history_record(image: Image, plan: Plan) -> dict[str, Any]:
         "random": spec.random,
         "plan": plan.record(),
         "tile": list(plan.tile),
-        "source": {"name": image.name, **image.source},
+        "source": _shareable({"name": image.name, **image.source}),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _shareable(source: dict[str, Any]) -> dict[str, Any]:
+    """Return where an image came from without what only its reader may know.
+
+    Results are passed on: names, passwords and signatures in an address would go with them.
+    """
+    path = str(source.get("path", ""))
+    if "://" not in path:
+        return source
+    parts = urlsplit(path)
+    host = parts.netloc.rpartition("@")[2]
+    return {**source, "path": urlunsplit((parts.scheme, host, parts.path, "", ""))}
 
 
 def methods_text(history: Sequence[Mapping[str, Any]]) -> str:
