@@ -108,11 +108,12 @@ def _unit_ratios(viewer: Any, layer: Any) -> np.ndarray:
     """Return the viewer's unit in units of the layer, for each axis of the viewer.
 
     Since napari 0.9 sliders and camera speak of the viewer's units, and `world_to_data` of the
-    layer's. Before, and where layers cannot share units, there is nothing to convert.
+    layer's. Before, where layers cannot share units, and of a layer that was just removed, there is
+    nothing to convert.
     """
     ratios = np.ones(viewer.dims.ndim)
     units = getattr(viewer.dims, "units", None)
-    if units is not None and len(units) >= layer.ndim:
+    if units is not None and min(len(units), viewer.dims.ndim) >= layer.ndim:
         both = zip(units[-layer.ndim :], layer.units, strict=True)
         ratios[-layer.ndim :] = [
             (1 * a).to_base_units().magnitude / (1 * b).to_base_units().magnitude for a, b in both
