@@ -68,6 +68,13 @@ def test_a_channel_may_be_named_by_its_wavelength() -> None:
         select(image, channels=[405])
 
 
+@pytest.mark.parametrize("one", ["actin", 1])
+def test_a_single_channel_needs_no_list(one: int | str) -> None:
+    """Python would take a name for a list of its letters."""
+    chosen = select(stack(), channels=one)
+    assert [channel.name for channel in chosen.channels] == ["actin"]
+
+
 def test_a_part_of_a_part_says_what_it_is_of_the_whole() -> None:
     """It is measured against the wrong planes, and made again as another part."""
     whole = sr.upscale(stack(), "lanczos", scale=2)

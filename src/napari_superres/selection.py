@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def select(
     image: Image,
-    channels: Sequence[int | str] | None = None,
+    channels: Sequence[int | str] | int | str | None = None,
     planes: Mapping[str, Any] | None = None,
     region: tuple[slice, slice] | None = None,
 ) -> Image:
@@ -27,7 +27,7 @@ def select(
     ----------
     image : Image
         A result; `region` counts in the pixels of its source.
-    channels : sequence of int or str, optional
+    channels : sequence of int or str, or one of them, optional
         Indices or names along axis ``c``. A number that is no index is a name: of a wavelength.
     planes : mapping of str to int, slice or sequence of int, optional
         By axis. An integer keeps the axis, with one plane.
@@ -51,7 +51,8 @@ def select(
     if channels is not None:
         if "c" in wishes:
             raise SettingError("Both channels= and planes={'c': ...} choose channels.", "Give one.")
-        wishes["c"] = [channel_index(image, channel) for channel in channels]
+        several = [channels] if isinstance(channels, int | str) else channels
+        wishes["c"] = [channel_index(image, channel) for channel in several]
     for axis, wish in wishes.items():
         if axis not in image.axes or axis in "yxs":
             raise SettingError(

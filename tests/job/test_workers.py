@@ -72,6 +72,20 @@ class TestChoice:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
         assert environment("cuda:1/torch") == {"CUDA_VISIBLE_DEVICES": "6"}
 
+    def test_a_queue_that_is_not_there(
+        self,
+        volume: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Jobs that cannot be submitted are waited for until somebody looks."""
+        pytest.importorskip("dask_jobqueue")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        words = ["upscale", str(volume), str(tmp_path / "a.ome.zarr"), "-m", "bicubic"]
+        assert _run([*words, "--cluster", "slurm:2"]) == 2
+        assert "no 'sbatch' on this machine" in capsys.readouterr().err
+
     def test_gpus_that_are_not_there(
         self, volume: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -142,7 +142,7 @@ def _report(items: Sequence[Item], seconds: float, *, as_json: bool, quiet: bool
     if count["failed"]:
         raise IncompleteError(
             f"{count['failed']} of {len(items)} images failed.",
-            "The others are done; the same command tries those that failed again.",
+            "The same command tries those that failed again.",
         )
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_superres.errors import SettingError
+from napari_superres.errors import InputError, SettingError
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.formats.remote import is_url
+from napari_superres.image import Image
 from napari_superres.job.destination import check_destination, check_space, destination
 from napari_superres.job.execution import Job
 from napari_superres.job.exporting import Export, is_streamable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from napari_superres.formats.ome_zarr_layout import Version
     from napari_superres.formats.remote_path import Place
-    from napari_superres.image import Image
     from napari_superres.job.destination import Destination
     from napari_superres.job.progress import Progress
 
@@ -142,6 +142,11 @@ def run(
     SuperresError
         While iterating: whatever made the first blocks fail, if none succeeded.
     """
+    if not isinstance(image, Image):
+        raise InputError(
+            f"A file is written of an Image, not of a {type(image).__name__}.",
+            "upscale(read(path)) returns one; of an array, make one: Image(array, axes='zyx').",
+        )
     check_workers(workers)
     if image.rgb:  # the formats want the samples of a pixel side by side
         image = image.transposed(image.axes.replace("s", "") + "s")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -225,7 +226,13 @@ def _on_this_machine(plan: Plan, devices: Sequence[str], threads: int) -> Iterat
 @contextmanager
 def _in_a_queue(plan: Plan, queue: str, count: int, threads: int) -> Iterator[Any]:
     """Submit jobs to a queue, whose own settings come from dask-jobqueue's configuration."""
-    jobqueue = _imported("dask_jobqueue")
+    kind = getattr(_imported("dask_jobqueue"), QUEUES[queue])
+    command = kind.job_cls.submit_command.split()[0]
+    if shutil.which(command) is None:  # its own tasks would fail one by one, for ever
+        raise SettingError(
+            f"There is no '{command}' on this machine, by which '{queue}' takes jobs.",
+            "Start this on a node that can submit jobs.",
+        )
     known = dask.config.get(f"jobqueue.{queue}", {})
     options: dict[str, Any] = {"scheduler_options": {"dashboard": False}}
     if known.get("cores") is None:
@@ -233,7 +240,7 @@ def _in_a_queue(plan: Plan, queue: str, count: int, threads: int) -> Iterator[An
     if known.get("memory") is None:
         options["memory"] = f"{plan.task_bytes * threads + MODEL_BYTES}B"
     try:
-        cluster = getattr(jobqueue, QUEUES[queue])(**options)
+        cluster = kind(**options)
     except (OSError, ValueError, RuntimeError) as error:
         raise SettingError(
             f"The queue '{queue}' could not be used: {error}.",

@@ -198,7 +198,9 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     if path.suffix != ".safetensors":
         raise OutputError(f"'{path}' is no name for a model.", "Let it end in .safetensors.")
     if path.exists() and not overwrite:
-        raise OutputError(f"'{path}' exists already.", "Use overwrite, or another name.")
+        raise OutputError(
+            f"'{path}' exists already.", "Choose another name, or allow it: overwrite=True."
+        )
 
 
 def write_weights(

@@ -254,7 +254,9 @@ def write_pairs(
         files = {part: f"{stem}_{part}.{file_format}" for part in ("source", "truth")}
         note = folder / f"{stem}.json"
         if note.exists() and not overwrite:
-            raise OutputError(f"'{note}' exists already.", "Use overwrite, or another folder.")
+            raise OutputError(
+                f"'{note}' exists already.", "Choose another folder, or allow it: overwrite=True."
+            )
         for part, image in (("source", pair.source), ("truth", pair.truth)):
             write(image, folder / files[part], overwrite=overwrite)
         record = {**pair.record, "files": files}
