@@ -52,6 +52,24 @@ def test_xarray_keeps_names_and_gets_coordinates_at_the_new_centres() -> None:
     assert str(result.who.values) == "me"
 
 
+def test_a_part_of_an_xarray_has_the_coordinates_of_that_part() -> None:
+    """Else a plot of it would show another place, or nothing at all."""
+    names = ["DAPI", "GFP", "actin"]
+    x = xr.DataArray(
+        np.random.default_rng(0).random((3, 4, 6, 8)),
+        dims=("c", "z", "y", "x"),
+        coords={"c": names, "z": [0.0, 1, 2, 3], "y": 10.0 * np.arange(6), "x": np.arange(8)},
+    )
+    x = x.assign_coords(depth=("z", [9.0, 8, 7, 6]))
+    whole = sr.upscale(x, "bicubic", scale=2)
+    chosen = {"channels": ["actin", "DAPI"], "planes": {"z": slice(1, 4, 2)}}
+    part = sr.upscale(x, "bicubic", scale=2, **chosen, region=np.s_[1:4, 2:8])
+    expected = whole.isel(c=[2, 0], z=[1, 3], y=slice(2, 8), x=slice(4, 16))
+    xr.testing.assert_equal(part, expected)
+    with pytest.raises(InputError, match="several arrays"):
+        sr.upscale(x.to_dataset(name="cells"), "bicubic", scale=2)
+
+
 def test_above_two_dimensions_axes_are_asked_for_never_guessed() -> None:
     """Three planes of a stack are not red, green and blue."""
     with pytest.raises(AxesError, match="axes='zyx'"):

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 
 from napari_superres.errors import AxesError, InputError
-from napari_superres.image import Image
+from napari_superres.image import Channel, Image
 from napari_superres.resources import check_memory
 
 
@@ -44,7 +44,10 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
     if isinstance(x, os.PathLike | str):
         raise InputError(f"'{x}' is a path.", "Open it first: upscale(read(path)).")
     name = "image"
+    channels: tuple[Channel, ...] = ()
     if kind == "xarray":
+        if not hasattr(x, "ndim"):
+            raise InputError("An xarray Dataset holds several arrays.", "Give one of them.")
         axes = axes or "".join(str(d).lower() for d in x.dims)
         if len(axes) != x.ndim:
             raise AxesError(
@@ -52,6 +55,7 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
                 "Rename them, for example to 't', 'c', 'z', 'y', 'x', or give axes=.",
             )
         name = str(x.name or "image")
+        channels = () if rgb else _named_channels(x, axes)
         x = x.data
     if not all(hasattr(x, a) for a in ("shape", "dtype", "__getitem__")):
         raise InputError(
@@ -61,7 +65,15 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
     data = x if isinstance(x, da.Array) else _lazy(x)
     if data.dtype.byteorder not in "=|":
         data = data.astype(data.dtype.newbyteorder("="))
-    return Image(data, _axes(axes, data.ndim, rgb=rgb), name=name)
+    return Image(data, _axes(axes, data.ndim, rgb=rgb), name=name, channels=channels)
+
+
+def _named_channels(x: Any, axes: str) -> tuple[Channel, ...]:
+    """Return channels by the names that an xarray gives them as the coordinate along ``c``."""
+    names = x.coords.get(x.dims[axes.index("c")]) if "c" in axes else None
+    if names is None or names.ndim != 1 or names.dtype.kind not in "UO":
+        return ()
+    return tuple(Channel(str(one)) for one in names.values)
 
 
 def _renamed(image: Image, axes: str) -> Image:
@@ -163,17 +175,24 @@ def _computed(result: Image) -> np.ndarray:
 
 
 def _as_xarray(x: Any, image: Image, result: Image) -> Any:
-    """Return an xarray with the coordinates of `x`, those along y and x at the new centres."""
+    """Return an xarray with the coordinates of its part of `x`, along y and x at new centres."""
     assert result.plan is not None
     scale = result.plan.scale
     lazy = isinstance(x.data, da.Array)
     fine = {d for a, d in zip(image.axes, x.dims, strict=True) if a in "yx"}
+    part = result.history[-1].get("part", {})
+    chosen = {
+        d: part[a] if a == "c" else slice(*(n * scale if a in "yx" else n for n in part[a]))
+        for a, d in zip(image.axes, x.dims, strict=True)
+        if a in part
+    }
     coords: dict[Any, Any] = {}
     for name, coord in x.coords.items():
         if not fine & set(coord.dims):
-            coords[name] = coord
+            coords[name] = coord.isel(chosen, missing_dims="ignore")
         elif coord.ndim == 1 and coord.dtype.kind in "iuf":
-            coords[name] = (coord.dims, _finer_centres(coord.values, scale))
+            finer = _finer_centres(coord.values, scale)
+            coords[name] = (coord.dims, finer[chosen.get(coord.dims[0], slice(None))])
     data = result.data if lazy else _computed(result)
     attrs = {**x.attrs, "superres": dict(result.history[-1])}
     return type(x)(data, dims=x.dims, coords=coords, name=x.name, attrs=attrs)

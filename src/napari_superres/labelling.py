@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import SettingError
 from napari_superres.formats.labels import beside, read_labels
-from napari_superres.selection import select
+from napari_superres.selection import channel_index, select
 from napari_superres.upscaling import upscale
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_superres.image import Image
 
@@ -21,6 +21,7 @@ def finer_labels(
     image: Image,
     scale: int = 1,
     *,
+    channels: Sequence[int | str] | None = None,
     planes: Mapping[str, Any] | None = None,
     region: tuple[slice, slice] | None = None,
 ) -> dict[str, Image]:
@@ -32,9 +33,9 @@ def finer_labels(
         The source, as it was read.
     scale : int
         Scale factor of the result; 1 for a copy.
-    planes, region : optional
+    channels, planes, region : optional
         Which part of the result is wanted, as for `upscale`. Labels that lie on a grid of other
-        pixels are cut at the same place.
+        pixels are cut at the same place, and those that have channels keep the ones of the result.
 
     Returns
     -------
@@ -46,11 +47,12 @@ def finer_labels(
     InputError
         If a label image cannot be read.
     SettingError
-        If a part cannot be cut out of one.
+        If a part cannot be cut out of one: it has other planes, or the region ends inside a pixel.
     """
     found = {}
     for name, labels in read_labels(image).items():
         chosen: dict[str, Any] = {
+            "channels": _channels(image, labels, channels),
             "planes": _planes(image, labels, planes),
             "region": None if region is None else _region(image, labels, region),
         }
@@ -61,13 +63,29 @@ def finer_labels(
     return found
 
 
+def _channels(
+    image: Image, labels: Image, channels: Sequence[int | str] | None
+) -> list[int] | None:
+    """Return the channels of labels that has some; labels without belong to all of the image."""
+    if channels is None or labels.size("c", 1) != image.size("c", 1):
+        return None
+    return [channel_index(image, channel) for channel in channels] if "c" in labels.axes else None
+
+
 def _planes(image: Image, labels: Image, planes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the planes of labels: an axis that they do not have, or share, is not chosen from."""
-    return {
-        axis: wish
-        for axis, wish in (planes or {}).items()
-        if axis != "c" and labels.size(axis, 0) == image.size(axis, -1)
-    }
+    chosen = {}
+    for axis, wish in (planes or {}).items():
+        size = labels.size(axis, 1)
+        if axis != "c" and size not in (1, image.size(axis, 1)):
+            raise SettingError(
+                f"The labels '{labels.name}' have {size} planes along '{axis}', and "
+                f"'{image.called}' has {image.size(axis, 1)}: which belong together is not known.",
+                "Leave the choice of planes or --labels out.",
+            )
+        if axis in labels.axes and size == image.size(axis, 1):
+            chosen[axis] = wish
+    return chosen
 
 
 def _region(image: Image, labels: Image, region: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,6 +128,22 @@ def test_a_part_takes_the_same_part_of_the_labels(labelled: Path) -> None:
     np.testing.assert_array_equal(coarse.data, repeated(COARSE[5:15, 2:12], 2))
     with pytest.raises(SettingError, match="inside a pixel of its labels 'regions'"):
         finer_labels(sr.read(labelled), 2, region=(slice(11, 30), slice(4, 24)))
+
+
+def test_labels_of_each_channel_go_with_their_channel(labelled: Path) -> None:
+    """The nuclei of one channel would lie over the membranes of another."""
+    both = np.stack([CELLS, CELLS + 1])
+    root = labelled / "labels" / "cells"
+    shutil.rmtree(root)
+    make_image(root, [both], "czyx", extra={"image-label": {"source": {"image": "../../"}}})
+    target = labelled.with_name("part.ome.zarr")
+    chosen = ["--channels", "1", "--labels"]
+    assert _run(["upscale", str(labelled), str(target), "-m", "nearest", "-s", "2", *chosen]) == 0
+    np.testing.assert_array_equal(sr.read(target / "labels" / "cells").data, repeated(both[1:], 2))
+    shutil.rmtree(root)
+    make_image(root, [CELLS[:2]], "zyx", extra={"image-label": {"source": {"image": "../../"}}})
+    with pytest.raises(SettingError, match="2 planes along 'z'"):
+        finer_labels(sr.read(labelled), 2, planes={"z": slice(1, 3)})
 
 
 @pytest.mark.usefixtures("small_blocks")

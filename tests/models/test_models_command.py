@@ -68,6 +68,19 @@ def test_info_shows_origin_and_checksum(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["radius"] == 18
 
 
+@pytest.mark.parametrize("card", ["not json", "[1]", '{"name": "mine"}'])
+def test_info_passes_over_a_card_that_is_not_ours(
+    card: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other programs write under that name, too."""
+    path = tmp_path / "mine.safetensors"
+    save_file(random_tensors(COMPACT), path, metadata={"card": card})
+    assert superres("info", str(path)) == 0
+    assert superres("add", str(path), "--as", "mine") == 0
+    assert superres("info", "mine", "--json") == 0
+    capsys.readouterr()
+
+
 def test_info_recognises_a_file(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Else a user could not find out what a file of weights is."""
     assert superres("info", str(checkpoint)) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -141,6 +141,23 @@ def test_a_second_run_takes_what_is_finished(made: Comparison) -> None:
     assert _cells(again)["lanczos"].values == _cells(made)["lanczos"].values
 
 
+def test_results_are_compared_whatever_lies_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script of the user's own would be run in the place of a module, and lazy results fail."""
+    (tmp_path / "statistics.py").write_text("raise SystemExit('my analysis script runs')")
+    monkeypatch.chdir(tmp_path)
+    finer = sr.upscale(sr.Image(da.ones((40, 40), dtype="float32"), "yx"), "bicubic", scale=2)
+    wishes: dict[str, Any] = {"scale": 2, "device": "cpu", "repeats": 1}
+    made = sr.compare(finer, ["lanczos"], report=tmp_path / "report", **wishes)
+    assert [cell.state for cell in made.cells] == ["done"]
+    pixels = made.cells[0].pixels
+    assert pixels is not None
+    pixels.unlink()
+    again = sr.compare(finer, ["lanczos"], report=tmp_path / "report", **wishes)
+    assert [cell.state for cell in again.cells] == ["done"]
+
+
 def test_a_run_can_be_stopped_and_leaves_no_process(tmp_path: Path) -> None:
     """A model that runs for hours would run on after the window was closed."""
     steps: list[Step] = []
@@ -227,6 +244,8 @@ def test_wishes_that_make_no_sense_are_refused(
     keywords = {"models": ["nearest"], "scale": 2, **wishes}
     with pytest.raises(sr.SuperresError, match=words):
         sr.compare(np.ones((40, 40)), report=tmp_path, **keywords)
+    with pytest.raises(sr.SuperresError, match="is a mask"):
+        sr.compare(np.ones((40, 40), bool), ["nearest"], report=tmp_path)
 
 
 def test_an_interval_is_given_only_for_enough_pictures() -> None:

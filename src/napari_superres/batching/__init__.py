@@ -87,7 +87,7 @@ def batch(
         result, spread = results if isinstance(results, tuple) else (results, None)
         found: dict[str, Image] = {}
         if labels:
-            chosen = {key: wishes.get(key) for key in ("planes", "region")}
+            chosen = {key: wishes.get(key) for key in ("channels", "planes", "region")}
             found = finer_labels(image, result.plan.scale, **chosen)
         return Made(image, result, found, spread, image.warnings)
 

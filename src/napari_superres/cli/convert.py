@@ -54,7 +54,7 @@ def convert(
     begin = time.monotonic()
     image, wishes = read_source(source, wishes)
     part = selection(wishes)
-    along = finer_labels(image, planes=part["planes"], region=part["region"]) if labels else {}
+    along = finer_labels(image, **part) if labels else {}
     told = notes(image, labels_beside(image), along)
     if not quiet:
         for note in told:

@@ -79,7 +79,7 @@ def opened(source: str, wishes: dict[str, Any]) -> Opened:
     result, spread = found if isinstance(found, tuple) else (found, None)
     labels: dict[str, Image] = {}
     if wants_labels and beside:
-        part = {key: keywords[key] for key in ("planes", "region")}
+        part = {key: keywords[key] for key in ("channels", "planes", "region")}
         labels = finer_labels(image, result.plan.scale, **part)
     return Opened(image, result, spread, labels, notes(image, beside, labels))
 

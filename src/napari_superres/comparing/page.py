@@ -184,7 +184,7 @@ def _figure(
         f"<figure><figcaption><b>{name}</b><span>{said}</span></figcaption>"
         f'<button class="frame"><img src="{png}" alt="{name}">'
         f'<span class="box" style="top:{view.top:.2%};left:{view.left:.2%}"></span>'
-        f'<span class="bar" style="width:{width:.2%}"><span>{words}</span></span></button>'
+        f'<span class="bar" style="width:{width:.2%}"><span>{escape(words)}</span></span></button>'
         f'<span class="detail"><img src="{png}" alt="detail of {name}" '
         f'style="top:{-DETAIL * view.top:.2%};left:{-DETAIL * view.left:.2%}"></span>'
         f"{under}</figure>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from napari_superres.arrays import as_image
 from napari_superres.comparing.records import NOISY, Picture
 from napari_superres.errors import InputError, SettingError
 from napari_superres.pixels import resample_area, to_dtype
-from napari_superres.selection import select
+from napari_superres.selection import channel_index, select
 from napari_superres.surveying import Survey, survey
 from napari_superres.trust.matching import named_channels
 
@@ -77,8 +78,14 @@ def pictures_of(
     if degrade and truths:
         raise SettingError("degrade= makes its own truths.", "Leave out truth= or degrade=.")
     for number, given in enumerate(images):
-        image = as_image(given)
-        truth = as_image(truths[number]) if truths else None
+        # A region counts in the pixels of what is compared, also where that is a result.
+        image = replace(as_image(given), plan=None)
+        truth = replace(as_image(truths[number]), plan=None) if truths else None
+        if image.dtype == bool:
+            raise InputError(
+                f"'{image.called}' is a mask, which has no intensities to compare.",
+                "Give the image that it was made from.",
+            )
         facts = survey(image)
         chosen = range(image.size("c")) if channels is None else channels
         for channel in itertools.islice(chosen, 1 if channels is None else None):
@@ -163,9 +170,7 @@ def _plane(image: Image, channel: int | str | None, planes: Mapping[str, Any]) -
 
 
 def _number(image: Image, channel: int | str | None) -> int:
-    if isinstance(channel, str):
-        return [one.name for one in image.channels].index(channel)
-    return (channel or 0) % image.size("c")
+    return channel_index(image, channel or 0) % image.size("c") if "c" in image.axes else 0
 
 
 def _array(image: Image) -> np.ndarray:

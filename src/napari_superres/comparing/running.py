@@ -67,7 +67,8 @@ class Runs:
         if picture.truth is not None:
             np.save(folder / "truth.npy", picture.truth)
         (folder / "task.json").write_text(json.dumps(asdict(task), indent=1), "utf-8")
-        command = [sys.executable, "-m", "napari_superres.comparing.cell"]
+        # Without -P a file of the user's own, such as statistics.py, would take a module's place.
+        command = [sys.executable, "-P", "-m", "napari_superres.comparing.cell"]
         with (
             (folder / "log.txt").open("wb") as log,
             # Our own interpreter and module, and a path that we made.
@@ -110,14 +111,18 @@ def _read(folder: Path) -> dict[str, Any] | None:
     file = folder / "cell.json"
     if not file.is_file():
         return None
-    report: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    try:
+        report: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return None
     return report
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
     """Return the report of a cell that has a result; what failed is tried again."""
     report = _read(folder)
-    return report if report and report["state"] == "done" else None
+    whole = report and report["state"] == "done" and (folder / "result.npy").is_file()
+    return report if whole else None
 
 
 def _failure(reason: str) -> dict[str, Any]:

@@ -27,8 +27,16 @@ def read_card(path: Path) -> dict[str, Any]:
     path : Path
         A file that `read_tensors` accepts.
     """
-    card: dict[str, Any] = json.loads(read_metadata(path).get("card", "{}"))
-    return card
+    return card_in(read_metadata(path))
+
+
+def card_in(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the card among a weight file's metadata; empty where it has none."""
+    try:
+        card = json.loads(metadata.get("card", "{}"))
+    except ValueError:  # other programs write under that name, too
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def card_text(card: Mapping[str, Any]) -> str:
@@ -37,20 +45,24 @@ def card_text(card: Mapping[str, Any]) -> str:
     Parameters
     ----------
     card : mapping
-        With ``name``, ``parameters``, ``data``, ``training`` and ``limits``; where it was judged
-        also ``history``, ``verdict``, ``real_micrographs``, ``laws``, ``held_out``,
-        ``gain_over_bicubic_db``, ``paired`` and ``coverage_of_90_percent_bound``.
+        With ``name``, ``parameters``, ``data``, ``training`` and ``limits``, as far as it has them;
+        where it was judged also ``history``, ``verdict``, ``real_micrographs``, ``laws``,
+        ``held_out``, ``gain_over_bicubic_db``, ``paired`` and ``coverage_of_90_percent_bound``.
     """
-    lines = [f"# {card['name']}", ""]
-    lines += [f"{card['parameters']} numbers, {card.get('licence', _LICENCE)}.", ""]
+    lines = [f"# {card.get('name', 'A model')}", ""]
+    if "parameters" in card:
+        lines += [f"{card['parameters']} numbers, {card.get('licence', _LICENCE)}.", ""]
     if "verdict" in card:
         lines += [card["verdict"], ""]
-    lines += ["## Data", "", card["data"], "", "## Training", ""]
-    lines += ["```json", json.dumps(card["training"], indent=2), "```", ""]
+    if "data" in card:
+        lines += ["## Data", "", str(card["data"]), ""]
+    if "training" in card:
+        lines += ["## Training", "", "```json", json.dumps(card["training"], indent=2), "```", ""]
     if "history" in card:
         lines += ["## How these weights came about", "", card["history"], ""]
     lines += _judgement(card)
-    lines += ["## Limits", "", *[f"- {limit}" for limit in card["limits"]], ""]
+    if "limits" in card:
+        lines += ["## Limits", "", *[f"- {limit}" for limit in card["limits"]], ""]
     return "\n".join(lines)
 
 

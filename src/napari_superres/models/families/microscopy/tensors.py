@@ -7,7 +7,6 @@ A file is a safetensors file with the tensors of one scale factor, in half preci
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from napari_superres.errors import WeightsError
+from napari_superres.models.cards import card_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +115,7 @@ def read_trained(path: Path) -> Trained:
         pairs=int(metadata.get("pairs", 0)),
         bound=float(metadata.get("bound", 0)),
         scanned=metadata.get("scanned") == str(True),
-        card=json.loads(metadata.get("card", "{}")),
+        card=card_in(metadata),
     )
 
 
