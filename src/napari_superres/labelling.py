@@ -66,26 +66,27 @@ def finer_labels(
 def _channels(
     image: Image, labels: Image, channels: Sequence[int | str] | None
 ) -> list[int] | None:
-    """Return the channels of labels that has some; labels without belong to all of the image."""
-    if channels is None or labels.size("c", 1) != image.size("c", 1):
+    """Return the channels of labels that have some; others belong to all of the image."""
+    if channels is None or not _shares(image, labels, "c"):
         return None
-    return [channel_index(image, channel) for channel in channels] if "c" in labels.axes else None
+    return [channel_index(image, channel) for channel in channels]
 
 
 def _planes(image: Image, labels: Image, planes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the planes of labels: an axis that they do not have, or share, is not chosen from."""
-    chosen = {}
-    for axis, wish in (planes or {}).items():
-        size = labels.size(axis, 1)
-        if axis != "c" and size not in (1, image.size(axis, 1)):
-            raise SettingError(
-                f"The labels '{labels.name}' have {size} planes along '{axis}', and "
-                f"'{image.called}' has {image.size(axis, 1)}: which belong together is not known.",
-                "Leave the choice of planes or --labels out.",
-            )
-        if axis in labels.axes and size == image.size(axis, 1):
-            chosen[axis] = wish
-    return chosen
+    return {axis: wish for axis, wish in (planes or {}).items() if _shares(image, labels, axis)}
+
+
+def _shares(image: Image, labels: Image, axis: str) -> bool:
+    """Return whether labels have one plane for each of the image's, and not one for all."""
+    size, wanted = labels.size(axis, 1), image.size(axis, 1)
+    if size not in (1, wanted):
+        raise SettingError(
+            f"The labels '{labels.name}' have {size} planes along '{axis}', and '{image.called}' "
+            f"has {wanted}: which belong together is not known.",
+            f"Take all along '{axis}', or leave --labels out.",
+        )
+    return axis in labels.axes and size == wanted
 
 
 def _region(image: Image, labels: Image, region: tuple[slice, slice]) -> tuple[slice, slice]:
