@@ -31,6 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "cyx",
         name="<cells>",
         channels=(sr.Channel("red"), sr.Channel("blue")),
+        pixel_size=(1.0, 0.5, 0.5),
+        units=(None, "<furlong>", "<furlong>"),
     )
     sr.compare(
         image,
@@ -77,6 +79,8 @@ def test_names_cannot_break_the_page(html: str) -> None:
     """A file may be called anything, and a report is opened in a browser."""
     assert "<cells>" not in html
     assert "&lt;cells&gt; red" in html
+    assert "<furlong>" not in html
+    assert "&lt;furlong&gt;" in html
 
 
 def test_a_model_that_cannot_run_says_why_on_the_page(html: str) -> None:

@@ -112,10 +112,10 @@ def _read(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        report: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        report = json.loads(file.read_text("utf-8"))
     except ValueError:
         return None
-    return report
+    return report if isinstance(report, dict) and "state" in report else None
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
