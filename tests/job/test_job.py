@@ -143,7 +143,6 @@ def test_colours_that_come_first_are_written_last(tmp_path: Path, name: str) -> 
     np.testing.assert_array_equal(found.data, np.moveaxis(pixels, 0, -1))
 
 
-@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("what", [np.zeros((8, 8)), "cells.tif", ()])
 def test_what_is_no_image_is_refused_in_words(what: Any, tmp_path: Path) -> None:
     """An array into `upscale` gives an array, and the next step is to write that."""
@@ -151,6 +150,7 @@ def test_what_is_no_image_is_refused_in_words(what: Any, tmp_path: Path) -> None
         write(what, tmp_path / "a.tif")
 
 
+@pytest.mark.usefixtures("small_blocks")
 def test_progress_rises_to_the_end(tmp_path: Path) -> None:
     """A bar that jumps back is a bar that nobody believes."""
     steps = drained(run(stack(seconds=0.05), tmp_path / "a.ome.zarr", workers=2))
