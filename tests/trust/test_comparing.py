@@ -244,8 +244,10 @@ def test_wishes_that_make_no_sense_are_refused(
     keywords = {"models": ["nearest"], "scale": 2, **wishes}
     with pytest.raises(sr.SuperresError, match=words):
         sr.compare(np.ones((40, 40)), report=tmp_path, **keywords)
-    with pytest.raises(sr.SuperresError, match="is a mask"):
-        sr.compare(np.ones((40, 40), bool), ["nearest"], report=tmp_path)
+    mask, plain = np.ones((80, 80), bool), np.ones((40, 40))
+    for image, truth in ((mask, None), (plain, mask)):
+        with pytest.raises(sr.SuperresError, match="is a mask"):
+            sr.compare(image, ["nearest"], report=tmp_path, scale=2, truth=truth)
 
 
 def test_an_interval_is_given_only_for_enough_pictures() -> None:

@@ -81,11 +81,12 @@ def pictures_of(
         # A region counts in the pixels of what is compared, also where that is a result.
         image = replace(as_image(given), plan=None)
         truth = replace(as_image(truths[number]), plan=None) if truths else None
-        if image.dtype == bool:
-            raise InputError(
-                f"'{image.called}' is a mask, which has no intensities to compare.",
-                "Give the image that it was made from.",
-            )
+        for one in (image, truth):
+            if one is not None and one.dtype == bool:
+                raise InputError(
+                    f"'{one.called}' is a mask, which has no intensities to compare.",
+                    "Give the image that it was made from.",
+                )
         facts = survey(image)
         chosen = range(image.size("c")) if channels is None else channels
         for channel in itertools.islice(chosen, 1 if channels is None else None):

@@ -30,7 +30,7 @@ def torch_type(device: str, precision: str) -> torch.dtype:
     return dtype
 
 
-def check_finite(fine: np.ndarray, dtype: torch.dtype) -> None:
+def check_overflow(fine: np.ndarray, dtype: torch.dtype) -> None:
     """Refuse what a network gave if it overflowed in half precision.
 
     Parameters

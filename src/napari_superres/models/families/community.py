@@ -133,7 +133,7 @@ class Community:
         """
         import torch
 
-        from napari_superres.models.precision import check_finite
+        from napari_superres.models.precision import check_overflow
 
         s = self.network.scale
         height, width = tiles.shape[2:]
@@ -147,7 +147,7 @@ class Community:
             with self.lock:
                 result = self.network(batch.to(self.network.device, self.network.dtype))
             out.append(result.float().cpu().numpy()[0][:, kept[0], kept[1]])
-            check_finite(out[-1], self.network.dtype)
+            check_overflow(out[-1], self.network.dtype)
         return np.stack(out)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from napari_superres.errors import ResourceError
 from napari_superres.models.families.realesrgan.networks import Network, build
-from napari_superres.models.precision import check_finite, torch_type
+from napari_superres.models.precision import check_overflow, torch_type
 from napari_superres.models.threads import one_thread_in_workers
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class TorchEngine:
                 if "can't allocate memory" in str(error) or "out of memory" in str(error):
                     raise self._out_of_memory(tiles.shape) from error
                 raise
-        check_finite(fine, self.dtype)
+        check_overflow(fine, self.dtype)
         return np.asarray(fine)
 
     def _out_of_memory(self, shape: tuple[int, ...]) -> ResourceError:
