@@ -52,7 +52,7 @@ from napari_superres.trust.squirrel import squirrel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_superres.training.simulate import Pair
+    from napari_superres.training.recording import Pair
 
 OURS = (
     Method("microscopy-x{scale} auto", "microscopy-x{scale}", "auto"),

@@ -21,7 +21,7 @@ from napari_superres.upscaling import planned, spread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_superres.training.simulate import Pair
+    from napari_superres.training.recording import Pair
 
 _SMALLEST = 96
 _NO_SPECIMEN = ("multi-channel_int8",)
@@ -186,7 +186,7 @@ def _middle(image: Any, channel: int, edge: int) -> np.ndarray:
 def _told(pair: Pair) -> Survey:
     """Return what a survey would find if it knew the truth about the noise."""
     low, high = np.percentile(pair.source, (0.1, 99.9))
-    noise = Noise(pair.noise, float(pair.source.std()), 0.0, float("inf"))
+    noise = Noise(pair.noise, float(pair.source.std()), 0.0, float("inf"), pair.line)
     return Survey(((float(low), float(high)),), (noise,), 0, 0)
 
 

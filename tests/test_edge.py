@@ -87,12 +87,12 @@ def program(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
     """Return one of the programs: it exports a model, and makes pixels finer without us."""
     start = request.getfixturevalue("in_cpp" if request.param == "ncnn" else "in_node")
 
-    def run(model: str, pixels: np.ndarray, noise: float = 0.0, tile: int = 48) -> np.ndarray:
+    def run(model: str, pixels: np.ndarray, noise: str = "0", tile: int = 48) -> np.ndarray:
         made = export_model(model, tmp_path / "model", format=request.param, overwrite=True)
         source, result = tmp_path / "in.pnm", tmp_path / "out.pnm"
         write_pnm(source, pixels)
         file = made.paths[0] if request.param == "onnx" else made.paths[0].with_suffix("")
-        words = [*start, str(file), str(source), str(result), str(noise), str(tile)]
+        words = [*start, str(file), str(source), str(result), noise, str(tile)]
         # No Python: nothing of ours on its paths.
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         subprocess.run(words, check=True, env=clean)
@@ -116,12 +116,14 @@ def test_embedded_models_in_tiles(model: str, program: Program) -> None:
     light = 400 + 300 * np.sin(y / 4) * np.cos(x / 5)
     pixels = np.random.default_rng(0).poisson(light).astype(np.uint16)
     wishes: dict[str, Any] = {"consistency": "off"}
-    noise = 0.0
+    noise = "0"
     if sr.MODELS[model].noise_input:
         plain = sr.upscale(pixels, model, **wishes, denoise=0)
         check_same(program(model, pixels), plain)
         wishes["denoise"] = 1.0
-        noise = plan_for(as_image(pixels), model, **wishes).noise[0]
+        plan = plan_for(as_image(pixels), model, **wishes)
+        assert plan.noise_lines[0]
+        noise = ",".join(map(str, (*plan.noise, *plan.noise_lines[0])))
     finer = sr.upscale(pixels, model, **wishes)
     check_same(program(model, pixels, noise), finer)
 

@@ -15,6 +15,7 @@ from napari_superres.errors import InputError, SettingError, UnknownModelError
 from napari_superres.image import Image
 from napari_superres.models.camera_noise import Noise
 from napari_superres.models.catalog import MODELS, Option, default_model
+from napari_superres.models.noise_line import NoiseLine
 from napari_superres.planning import canonical_axes, make_plan
 from napari_superres.surveying import Survey
 from napari_superres.upscaling import plan_for, upscale
@@ -135,8 +136,21 @@ def test_auto_denoising_takes_the_noise_of_each_channel_from_the_survey() -> Non
     assert make_plan(_image(), "microscopy-x2", grainy).noise == (1.25, 1.25)
     assert "removes noise of standard deviation 5, 0" in str(auto)
     assert make_plan(_image(), "microscopy-x2", denoise=0).noise == (0, 0)
+    assert auto.noise_lines == (None, None)
     with pytest.raises(SettingError, match="denoise='auto' needs to know the noise"):
         make_plan(_image(), "microscopy-x2")
+
+
+def test_a_plan_knows_how_noise_grows_with_brightness() -> None:
+    """And a job's fingerprint and a result's history with it; a clean channel has none."""
+    line = NoiseLine(100.0, 0.25, 0.01)
+    facts = Survey(
+        ((0, 1),) * 2, (Noise(5.0, 50.0, 0.0, 9, line), Noise(5.0, 50.0, 1.0, 9, line)), 1, 1
+    )
+    plan = make_plan(_image(), "microscopy-x2", facts)
+    assert plan.noise_lines == (line, None)
+    assert plan.record()["noise_lines"] == [[100.0, 0.25, 0.01], None]
+    assert "more where it is brighter" in str(plan)
 
 
 def test_options_are_checked_against_the_row() -> None:

@@ -17,6 +17,7 @@ from napari_superres.tiles import Lattice
 
 if TYPE_CHECKING:
     from napari_superres.models.catalog import Consistency, ModelSpec
+    from napari_superres.models.noise_line import NoiseLine
     from napari_superres.models.workload import Work
 
 Limits = tuple[float, float]
@@ -54,6 +55,8 @@ class Plan:
     noise : tuple of float
         Standard deviation of the noise that is removed from each channel, in the source's units;
         all 0 for models that are not told.
+    noise_lines : tuple of (NoiseLine or None)
+        How it grows with brightness; None where it is taken to be the same everywhere.
     consistency : {"pixel", "local", "off"}
         How light is conserved.
     seed : int
@@ -82,6 +85,7 @@ class Plan:
     limits: tuple[Limits, ...] | None
     denoise: tuple[float | None, ...]
     noise: tuple[float, ...]
+    noise_lines: tuple[NoiseLine | None, ...]
     consistency: Consistency
     seed: int
     samples: int
@@ -351,6 +355,8 @@ class Plan:
             return strengths
         noise = ", ".join(f"{std:.3g}" for std in self.noise)
         words = f"{strengths} (removes noise of standard deviation {noise}"
+        if any(self.noise_lines):
+            words += ", more where it is brighter"
         if any(map(self.removes_part, range(len(self.denoise)))):
             words += "; the rest may be the specimen's own grain, and 'denoise' of 1 removes it too"
         return f"{words})"

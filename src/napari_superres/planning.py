@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_superres.image import Image
     from napari_superres.models.catalog import Consistency
+    from napari_superres.models.noise_line import NoiseLine
     from napari_superres.surveying import Survey
 
 
@@ -132,6 +133,7 @@ def make_plan(
         limits=_limits(image, spec, limits, survey, channels) if spec.needs_limits else None,
         denoise=strengths,
         noise=noise,
+        noise_lines=_noise_lines(noise, survey),
         consistency="off" if spec.name == "nearest" else variant,
         seed=seed,
         samples=_samples(spec, samples, uncertainty),
@@ -308,6 +310,14 @@ def _noise(
         (strength or 0.0) * noise.std
         for strength, noise in zip(strengths, survey.noise, strict=True)
     )
+
+
+def _noise_lines(noise: tuple[float, ...], survey: Survey | None) -> tuple[NoiseLine | None, ...]:
+    """Return how the noise that is to be removed from each channel grows with brightness."""
+    if survey is None or not any(noise):
+        return (None,) * len(noise)
+    found = zip(noise, survey.noise, strict=True)
+    return tuple(one.line if removed else None for removed, one in found)
 
 
 def _usual_consistency(spec: ModelSpec, noise: tuple[float, ...]) -> Consistency:

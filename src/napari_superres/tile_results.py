@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_superres.consistency import bilinear, conserve, sum_of
 from napari_superres.models.engine import Address, Halo, load_engine
+from napari_superres.models.noise_line import noise_map
 from napari_superres.models.weights import find_weights
 from napari_superres.pixels import fill_gaps, resample_area, value_range
 from napari_superres.progress import inside
@@ -188,7 +189,7 @@ class TileWork(NamedTuple):
 
         def run(tiles: np.ndarray) -> np.ndarray:
             if spec.noise_input:
-                level = np.full_like(tiles[:, :1], noise)
+                level = noise_map(tiles, noise, plan.noise_lines[self.channel])
                 tiles = np.concatenate([tiles, level], axis=1)
             out = view.undo(engine(view.apply(tiles), halo, at))
             return out[:, spec.samples :] if wants_error else out

@@ -19,6 +19,7 @@ from napari_superres.models import library
 from napari_superres.models.exporting import FORMATS, export_model
 from napari_superres.models.families.microscopy import layers
 from napari_superres.models.ncnn_engine import Network
+from napari_superres.models.noise_line import noise_map
 from napari_superres.upscaling import plan_for
 from tests.models.conftest import TINY, random_tensors
 
@@ -68,14 +69,14 @@ def test_embedded_models_in_files_give_the_pixels_of_upscale(
     if "noise" in made.facts["inputs"]:
         wishes["denoise"] = 1.0
         plan = plan_for(as_image(image), model, **wishes)
-        inputs["noise"] = np.full((1, 1, 1), plan.noise[0], np.float32)
+        inputs["noise"] = noise_map(inputs["image"], plan.noise[0], plan.noise_lines[0])
         assert plan.noise[0] > 5
     expected = sr.upscale(image, model, **wishes)
     (result,) = run_file(made.paths, inputs)
     assert result.shape == expected.shape
     assert np.abs(result - expected).max() < 1e-5 * np.ptp(expected)
     if "noise" in inputs:
-        inputs["noise"] = np.zeros((1, 1, 1), np.float32)
+        inputs["noise"] = np.zeros_like(inputs["image"])
         (result,) = run_file(made.paths, inputs)
         expected = sr.upscale(image, model, consistency="off", denoise=0)
         assert np.abs(result - expected).max() < 1e-5 * np.ptp(expected)

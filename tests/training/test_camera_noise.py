@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, rotate
 
 from napari_superres.models.camera_noise import measure_noise
+from napari_superres.models.noise_line import noise_map
 from napari_superres.training.camera import Camera
 from napari_superres.training.simulate import simulate
 
@@ -78,6 +79,25 @@ def test_shot_noise_in_small_bright_spots_is_measured() -> None:
     camera = Camera(photons=1000)
     pair = simulate("puncta", (96, 96), seed=8, scale=4, camera=camera, blur_sigma=0.6)
     assert measure_noise([pair.source]).std == pytest.approx(pair.noise, rel=0.25)
+
+
+@pytest.mark.parametrize("offset", [0.0, 5000.0])
+@pytest.mark.parametrize("kind", ["nuclei", "membranes", "mitochondria"])
+def test_how_shot_noise_grows_is_measured(offset: float, kind: str) -> None:
+    """Dark structure would else be taken for the noise of bright places."""
+    camera = Camera(photons=500, read_noise=3, offset=offset)
+    pair = simulate(kind, (256, 256), seed=3, scale=2, camera=camera)
+    found = measure_noise([pair.source])
+    assert found.line is not None
+    level = noise_map(pair.source, found.std, found.line)
+    assert np.abs(np.log(level / pair.local_noise)).mean() < 0.06
+
+
+def test_the_growth_of_steady_noise_is_not_told() -> None:
+    """What little growth is measured there is an error of the measurement."""
+    rng = np.random.default_rng(2)
+    ramp = np.linspace(0, 100, 256 * 256).reshape(256, 256)
+    assert measure_noise([ramp + rng.standard_normal(ramp.shape)]).line is None
 
 
 def test_grain_that_is_the_same_everywhere_is_removed_in_part() -> None:

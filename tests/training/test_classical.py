@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,12 @@ from napari_superres.training.classical import (
     richardson_lucy,
     wiener,
 )
-from napari_superres.training.simulate import Pair, simulate
+from napari_superres.training.simulate import simulate
 from napari_superres.training.validate import DEGRADATIONS, classical_results
 from napari_superres.trust.similarity import psnr
+
+if TYPE_CHECKING:
+    from napari_superres.training.recording import Pair
 
 
 def _pair(photons: float | None, blur_sigma: float) -> Pair:

@@ -24,7 +24,8 @@ from napari_superres.training.degrading import Degrading, degrading_for
 from napari_superres.training.finetune import TuneSettings, embedded_network, examples_of
 from napari_superres.training.judging import Judge
 from napari_superres.training.own_images import gather
-from napari_superres.training.simulate import Scene, degrade, draw, simulate
+from napari_superres.training.recording import degrade
+from napari_superres.training.simulate import Scene, draw, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,6 +15,7 @@ from napari_superres.errors import WeightsError
 from napari_superres.models.engine import Halo, Setting
 from napari_superres.models.families import microscopy
 from napari_superres.models.families.microscopy.network import LinearNet, MicroscopyNet
+from napari_superres.models.noise_line import NoiseLine, noise_map
 from napari_superres.training.export import write_weights
 from napari_superres.training.heads import state_for
 
@@ -52,6 +53,13 @@ def _engine(path: Path, engine: str, *, scale: int, uncertainty: bool = False):
 
 def _tile(plane: np.ndarray, noise: float) -> np.ndarray:
     return np.stack([plane, np.full_like(plane, noise)])[None].astype(np.float32)
+
+
+def _shot_noise(plane: np.ndarray) -> np.ndarray:
+    """Return a tile whose noise grows with brightness."""
+    level = noise_map(plane, 0.3, NoiseLine(dark=0.1, floor=0.1, slope=2.0))
+    assert np.ptp(level) > 0.1
+    return np.stack([plane, level])[None]
 
 
 NO_HALO = Halo(0, 0, 0, 0)
@@ -94,6 +102,30 @@ def test_a_tile_equals_the_same_place_of_the_whole(weights, name: str, engine: s
     np.testing.assert_allclose(part, there, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", microscopy.ENGINES)
+def test_a_tile_with_shot_noise_equals_the_same_place_of_the_whole(weights, engine: str) -> None:
+    """The noise of a tile is known as far as the network looks, with no wider halo."""
+    run = _engine(weights["network-x2"], engine, scale=2)
+    plane = np.random.default_rng(1).random((50, 60), np.float32)
+    whole = run(_shot_noise(plane), NO_HALO, ())
+    halo = Halo(run.radius, run.radius, run.radius, 0)
+    part = run(_shot_noise(plane[4:40, 10:]), halo, ())
+    top, left, bottom = 4 + halo.top, 10 + halo.left, 40 - halo.bottom
+    np.testing.assert_allclose(part, whole[..., 2 * top : 2 * bottom, 2 * left :], atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", microscopy.ENGINES)
+def test_noise_around_each_pixel_is_noise_everywhere_where_it_is_the_same(
+    weights, engine: str
+) -> None:
+    """One number is a shorter way to compute the same."""
+    run = _engine(weights["network-x2"], engine, scale=2)
+    tile = _tile(np.random.default_rng(5).random((30, 31), np.float32), 0.3)
+    nearly = tile.copy()
+    nearly[0, 1, 0, 0] += 1e-6
+    np.testing.assert_allclose(run(nearly, NO_HALO, ()), run(tile, NO_HALO, ()), atol=1e-4)
+
+
 def test_nothing_beyond_the_radius_matters(weights) -> None:
     """The stated radius is what the planner trusts for its halo."""
     run = _engine(weights["network-x2"], "torch", scale=2)
@@ -119,6 +151,19 @@ def test_engines_agree(weights, scale: int, noise: float, uncertainty: bool) -> 
     ]
     assert results[0].shape == (1, 1 + uncertainty, 33 * scale, 40 * scale)
     np.testing.assert_allclose(results[0], results[1], atol=2e-5)
+
+
+@pytest.mark.parametrize("uncertainty", [False, True])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_engines_agree_on_shot_noise(weights, scale: int, uncertainty: bool) -> None:
+    """Over all stages and pieces of ncnn."""
+    path = weights[f"network-x{scale}"]
+    tile = _shot_noise(np.random.default_rng(3).random((133, 170), np.float32))
+    results = [
+        _engine(path, engine, scale=scale, uncertainty=uncertainty)(tile, NO_HALO, ())
+        for engine in microscopy.ENGINES
+    ]
+    np.testing.assert_allclose(results[0], results[1], atol=5e-5)
 
 
 def test_told_noise_changes_the_result(weights) -> None:

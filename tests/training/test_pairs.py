@@ -15,14 +15,8 @@ from napari_superres.errors import OutputError, SettingError
 from napari_superres.training.camera import Camera, make_camera
 from napari_superres.training.optics import Optics
 from napari_superres.training.pairs import PairSettings, simulate_images, write_pairs
-from napari_superres.training.simulate import (
-    FLUORESCENT,
-    Scene,
-    area_mean,
-    centres,
-    draw_stack,
-    simulate,
-)
+from napari_superres.training.recording import area_mean, centres
+from napari_superres.training.simulate import FLUORESCENT, Scene, draw_stack, simulate
 from napari_superres.training.specimens import STRUCTURES, STYLES
 from napari_superres.training.stream import random_scene
 

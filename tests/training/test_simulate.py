@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from napari_superres.errors import SettingError
 from napari_superres.training.camera import Camera
 from napari_superres.training.optics import Optics
-from napari_superres.training.simulate import Scene, area_mean, degrade, simulate
+from napari_superres.training.recording import area_mean, degrade
+from napari_superres.training.simulate import Scene, simulate
 from napari_superres.training.specimens import STRUCTURES
 from napari_superres.training.volume import cell_stack, image_volume
 

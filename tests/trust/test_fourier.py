@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from napari_superres.errors import InputError
 from napari_superres.training.camera import Camera, expose
-from napari_superres.training.simulate import Scene, area_mean, draw
+from napari_superres.training.recording import area_mean
+from napari_superres.training.simulate import Scene, draw
 from napari_superres.trust.fourier import (
     beyond_sampling,
     binomial_correlation,

@@ -18,7 +18,7 @@ from napari_superres.cli import _run
 from napari_superres.consistency import block_mean, conserve, repeat
 from napari_superres.selection import select
 from napari_superres.training.camera import Camera
-from napari_superres.training.simulate import Pair, simulate
+from napari_superres.training.simulate import simulate
 from napari_superres.trust.flicker import flicker
 from napari_superres.trust.light import light, residual_map
 from napari_superres.trust.similarity import grid_shift, similarity
@@ -26,6 +26,8 @@ from napari_superres.trust.squirrel import error_map, squirrel
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_superres.training.recording import Pair
 
 
 @pytest.fixture(scope="module")

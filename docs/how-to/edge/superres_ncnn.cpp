@@ -4,6 +4,7 @@
 //
 // MODEL.param, MODEL.bin and MODEL.ncnn.json are what `superres models export NAME --format ncnn`
 // wrote. `noise` is the standard deviation of the noise to be removed, in gray levels; 0 for none.
+// STD,DARK,FLOOR,SLOPE says too how it grows with brightness; `superres plan IN --json` knows them.
 // The image is computed in tiles of `tile` source pixels, which decide how much memory it takes.
 
 #include <algorithm>
@@ -92,6 +93,28 @@ Facts read_facts(const std::string& path) {
             text.find("\n  \"noise\": ") != std::string::npos};
 }
 
+// Noise to be removed. Its variance around a pixel is that much of the mean of the image.
+struct Noise {
+    float std = 0, dark = 0, floor = 1, slope = 0;
+};
+
+// The noise around each pixel of a tile, whose brightness is the mean of 5 x 5 pixels. At the tile's
+// border they are not all known, but the network does not look there.
+ncnn::Mat noise_around(const ncnn::Mat& in, const Noise& noise) {
+    ncnn::Mat level(in.w, in.h, 1);
+    for (int y = 0; y < in.h; y++)
+        for (int x = 0; x < in.w; x++) {
+            double sum = 0;
+            for (int dy = -2; dy <= 2; dy++)
+                for (int dx = -2; dx <= 2; dx++)
+                    sum += in.channel(0).row(std::clamp(y + dy, 0, in.h - 1))[
+                        std::clamp(x + dx, 0, in.w - 1)] - noise.dark;
+            const double variance = noise.floor + noise.slope * std::max(sum / 25, 0.0);
+            level.channel(0).row(y)[x] = float(noise.std * std::sqrt(variance));
+        }
+    return level;
+}
+
 // Continue 0 .. n - 1 by reflection; `edge` says whether the outermost pixel is repeated.
 int mirror(int i, int n, bool edge) {
     const int period = edge ? 2 * n : std::max(1, 2 * n - 2);
@@ -119,7 +142,8 @@ std::vector<Span> cut(int length, int tile, const Facts& facts) {
     return spans;
 }
 
-Image finer(const ncnn::Net& net, const Facts& facts, Image& image, float noise, int tile) {
+Image finer(const ncnn::Net& net, const Facts& facts, Image& image, const Noise& noise,
+            int tile) {
     const int s = facts.scale;
     Image result{image.planes, image.height * s, image.width * s, image.most, {}};
     result.samples.assign(size_t(result.planes) * result.height * result.width, 0);
@@ -141,11 +165,7 @@ Image finer(const ncnn::Net& net, const Facts& facts, Image& image, float noise,
                         }
                 ncnn::Extractor run = net.create_extractor();
                 run.input("image", in);
-                if (facts.noise) {
-                    ncnn::Mat level(1, 1, 1);
-                    level.fill(noise);
-                    run.input("noise", level);
-                }
+                if (facts.noise) run.input("noise", noise_around(in, noise));
                 ncnn::Mat out;
                 if (run.extract("out", out)) throw std::runtime_error("there is not enough memory");
                 // Where what is kept begins in the output.
@@ -166,7 +186,10 @@ Image finer(const ncnn::Net& net, const Facts& facts, Image& image, float noise,
 int main(int count, char** words) try {
     if (count < 4) throw std::runtime_error("superres_ncnn MODEL IN.pgm OUT.pgm [noise [tile]]");
     const std::string model = words[1];
-    const float noise = count > 4 ? float(atof(words[4])) : 0.f;
+    Noise noise;
+    const int told = count < 5 ? 1 : sscanf(words[4], "%f,%f,%f,%f", &noise.std, &noise.dark,
+                                            &noise.floor, &noise.slope);
+    if (told != 1 && told != 4) throw std::runtime_error("noise is STD or STD,DARK,FLOOR,SLOPE");
     const int tile = count > 5 ? atoi(words[5]) : 128;
     const Facts facts = read_facts(model + ".ncnn.json");
     if (tile < 1 || tile % facts.multiple) throw std::runtime_error("the tile has a wrong size");

@@ -4,6 +4,7 @@
 //
 // MODEL.onnx and MODEL.onnx.json are what `superres models export NAME --format onnx` wrote.
 // `noise` is the standard deviation of the noise to be removed, in gray levels; 0 for none.
+// STD,DARK,FLOOR,SLOPE says too how it grows with brightness; `superres plan IN --json` knows them.
 // The image is computed in tiles of `tile` source pixels, which decide how much memory it takes.
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -59,6 +60,22 @@ function cut(length, tile, { context, halo, multiple }) {
   return spans;
 }
 
+// Return the noise around each pixel of a tile, whose brightness is the mean of 5 x 5 pixels. At the
+// tile's border they are not all known, but the network does not look there.
+function noiseAround(seen, h, w, [std, dark = 0, floor = 1, slope = 0]) {
+  const inside = (i, n) => Math.min(Math.max(i, 0), n - 1);
+  const level = new Float32Array(h * w);
+  for (let y = 0; y < h; y++)
+    for (let x = 0; x < w; x++) {
+      let sum = 0;
+      for (let dy = -2; dy <= 2; dy++)
+        for (let dx = -2; dx <= 2; dx++)
+          sum += seen[inside(y + dy, h) * w + inside(x + dx, w)] - dark;
+      level[y * w + x] = std * Math.sqrt(floor + slope * Math.max(sum / 25, 0));
+    }
+  return level;
+}
+
 async function finer(session, facts, image, noise, tile) {
   const { scale, samples, context, limits } = facts;
   const [height, width] = [image.height * scale, image.width * scale];
@@ -81,7 +98,7 @@ async function finer(session, facts, image, noise, tile) {
             }
         const inputs = { image: new Tensor("float32", seen, [1, samples, h, w]) };
         if (facts.inputs.noise)
-          inputs.noise = new Tensor("float32", Float32Array.of(noise), [1, 1, 1, 1]);
+          inputs.noise = new Tensor("float32", noiseAround(seen, h, w, noise), [1, 1, h, w]);
         const { out } = await session.run(inputs);
         const [, , outH, outW] = out.dims;
         // Where what is kept begins in the output.
@@ -103,7 +120,7 @@ const [model, source, target, noise = "0", tile = "128"] = process.argv.slice(2)
 const facts = JSON.parse(readFileSync(`${model}.json`, "utf8"));
 const session = await InferenceSession.create(model);
 const image = readImage(source);
-const result = await finer(session, facts, image, Number(noise), Number(tile));
+const result = await finer(session, facts, image, noise.split(",").map(Number), Number(tile));
 writeImage(target, result);
 const peak = Math.round(process.resourceUsage().maxRSS / 1000);
 console.error(

@@ -25,6 +25,8 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 from scipy.optimize import nnls
 
+from napari_superres.models.noise_line import NoiseLine, noise_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -73,12 +75,15 @@ class Noise:
     growth : float
         By what factor, at most, the variance of the noise grows from the darkest to the brightest
         block; about 1 where it is the same everywhere, infinite where too little is seen.
+    line : NoiseLine or None
+        How it grows with brightness; None where it does not, or hardly.
     """
 
     std: float
     contrast: float
     drop: float
     growth: float
+    line: NoiseLine | None = None
 
     @property
     def denoise(self) -> float:
@@ -114,11 +119,13 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
     if not any(ends):
         return Noise(0.0, contrast, 0.0, 1.0)
     expected = _expected(blocks.means, *ends)
+    growth = _most_growth(blocks.means, blocks.high, expected)
     return Noise(
         std=float(np.sqrt(expected.mean())),
         contrast=contrast,
         drop=_drop(blocks.high, blocks.highest, expected),
-        growth=_most_growth(blocks.means, blocks.high, expected),
+        growth=growth,
+        line=_line(blocks.means, expected) if growth >= _STEADY else None,
     )
 
 
@@ -246,6 +253,15 @@ def _blocks(pixels: np.ndarray) -> _Blocks:
         maximum_filter(empty, 3),
     )
     return _Blocks(*(part.ravel() for part in parts))
+
+
+def _line(means: np.ndarray, expected: np.ndarray) -> NoiseLine | None:
+    """Return the line on which the variances of the blocks lie."""
+    darkest, brightest = int(means.argmin()), int(means.argmax())
+    span = float(means[brightest] - means[darkest])
+    floor = float(expected[darkest])
+    slope = (float(expected[brightest]) - floor) / span if span else 0.0
+    return noise_line(float(means[darkest]), floor, slope, float(expected.mean()))
 
 
 def _expected(means: np.ndarray, dark: float, bright: float) -> np.ndarray:

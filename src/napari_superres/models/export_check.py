@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_superres.models.catalog import ModelSpec
 
-    Run = Callable[[np.ndarray, float], np.ndarray]
+    Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 ALLOWED = 1e-4
 """Largest difference to the engine, of the result's range: what is promised between engines."""
@@ -104,11 +104,12 @@ def check(
         if spec.needs_limits:
             picture /= picture.max()
         for noise in NOISES if spec.noise_input else NOISES[:1]:
-            told = [np.full_like(picture[:1], noise)] if spec.noise_input else []
-            tile = np.concatenate([picture, *told])[None]
+            # Shot noise grows with brightness.
+            level = noise * np.sqrt(picture[:1] / picture.mean())
+            tile = np.concatenate([picture, level])[None] if spec.noise_input else picture[None]
             halo, at = Halo(*(context,) * 4), Address(0, 0, 0, 0, 0)
             expected = engine(tile, halo, [at])[0]
-            result = run(picture, noise)
+            result = run(picture, level)
             differences.append(_difference(result, expected))
     found = Check(program, f"PyTorch {_version('torch')}", len(differences), max(differences))
     if not found.difference <= ALLOWED:  # NaN is refused too
@@ -137,9 +138,8 @@ def _with_ncnn(files: Sequence[Path], names: Sequence[str]) -> tuple[str, Run]:
 
     network = Network.from_files(files[0], files[1], names)
 
-    def run(picture: np.ndarray, noise: float) -> np.ndarray:
-        number = np.full((1, 1, 1), noise, np.float32)
-        return network(*(picture, number)[: len(names)])
+    def run(picture: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return network(*(picture, noise)[: len(names)])
 
     return f"ncnn {_version('ncnn')}", run
 
@@ -155,9 +155,8 @@ def _with_onnxruntime(files: Sequence[Path], names: Sequence[str]) -> tuple[str,
         ) from error
     session = onnxruntime.InferenceSession(str(files[0]), providers=["CPUExecutionProvider"])
 
-    def run(picture: np.ndarray, noise: float) -> np.ndarray:
-        number = np.full((1, 1, 1, 1), noise, np.float32)
-        given = dict(zip(names, (picture[None], number), strict=False))
+    def run(picture: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        given = dict(zip(names, (picture[None], noise[None]), strict=False))
         return np.asarray(session.run(None, given)[0])[0]
 
     return f"onnxruntime {_version('onnxruntime')}", run

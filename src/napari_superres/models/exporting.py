@@ -214,8 +214,8 @@ def _facts(spec: ModelSpec, format: str, context: int, denoise: float | None) ->
     inputs = {"image": f"{shape}, float32, {channels}, any height and width"}
     if spec.noise_input:
         inputs["noise"] = (
-            "one number, float32: the standard deviation of the noise to be removed, in the "
-            "image's unit; 0 for none"
+            f"{shape}, float32, 1 channel, as high and wide as the image: the standard deviation "
+            "of the noise to be removed around each pixel, in the image's unit; 0 for none"
         )
     halo = context or spec.halo
     borders = (_CONTEXT if context else _HALO).format(halo)

@@ -74,10 +74,6 @@ class Graph:
         self.inputs.append(blob)
         return blob
 
-    def number(self, name: str) -> Blob:
-        """Add a number that is given from outside, as an array of shape (1, 1, 1)."""
-        return self.input(name, 1)
-
     def output(self, blob: Blob) -> None:
         """Say which blob is the result. A graph has one; stack channels if there are more."""
         self._add("Noop", (blob,), "", self.OUTPUT)

@@ -59,10 +59,6 @@ class OnnxGraph:
         self._channels[blob] = channels
         return blob
 
-    def number(self, name: str) -> Blob:
-        """Add a number that is given from outside, as an array of shape (1, 1, 1, 1)."""
-        return self._input(name, [1, 1, 1, 1])
-
     def output(self, blob: Blob) -> None:
         """Say which blob is the result."""
         self._nodes.append(onnx.helper.make_node("Identity", [blob], [self.OUTPUT]))

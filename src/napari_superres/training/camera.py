@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.errors import SettingError
+from napari_superres.models.noise_line import NoiseLine, noise_line
 from napari_superres.training.finite import check_finite
 
 if TYPE_CHECKING:
@@ -185,9 +186,34 @@ def noise_std(image: np.ndarray, camera: Camera) -> float:
     if camera.photons is None:
         return 0.0
     shot = camera.multiplication**2 * camera.photons * float(np.mean(np.maximum(image, 0)))
+    return float(np.sqrt(camera.gain**2 * shot + _read_variance(camera)))
+
+
+def line_of(image: np.ndarray, camera: Camera) -> NoiseLine | None:
+    """Return how the noise of a recorded image, as `noise_std` counts it, grows with brightness.
+
+    Parameters
+    ----------
+    image : np.ndarray
+        Expected light, as given to `expose`.
+    camera : Camera
+        The sensor.
+
+    Returns
+    -------
+    NoiseLine or None
+        None for a camera without noise.
+    """
+    slope = camera.gain * camera.multiplication**2
+    mean = noise_std(image, camera) ** 2
+    return noise_line(camera.offset, _read_variance(camera), slope, mean)
+
+
+def _read_variance(camera: Camera) -> float:
+    """Return the variance of the read noise in squared grey levels."""
     # The read noise of an sCMOS sensor is log-normal: its mean square exceeds the median's square.
-    read = camera.read_noise**2 * float(np.exp(2 * camera.pixel_spread**2))
-    return camera.gain * float(np.sqrt(shot + read))
+    median = camera.gain * camera.read_noise
+    return median**2 * float(np.exp(2 * camera.pixel_spread**2))
 
 
 def _electrons(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:

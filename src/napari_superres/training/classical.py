@@ -14,7 +14,7 @@ from scipy import fft, ndimage
 from napari_superres.errors import SettingError
 from napari_superres.models.engine import Halo
 from napari_superres.models.families.interpolation import Interpolation, phase_kernels
-from napari_superres.training.simulate import area_mean
+from napari_superres.training.recording import area_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -13,7 +13,7 @@ from napari_superres.planning import canonical_axes
 from napari_superres.training.finite import check_finite
 from napari_superres.training.likeness import DOUBT, from_coarse
 from napari_superres.training.own_images import gather, light_camera
-from napari_superres.training.simulate import Pair, area_mean, centres, degrade
+from napari_superres.training.recording import Pair, area_mean, centres, degrade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

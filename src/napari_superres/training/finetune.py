@@ -21,7 +21,7 @@ from napari_superres.errors import SettingError
 from napari_superres.models.families.microscopy.network import MicroscopyNet, build_network
 from napari_superres.models.families.microscopy.tensors import read_trained
 from napari_superres.models.weights import find_model, find_weights
-from napari_superres.training.stream import Batch, StreamSettings, in_own_units
+from napari_superres.training.stream import Batch, StreamSettings, in_own_units, told
 from napari_superres.training.train import (
     TrainSettings,
     TrainState,
@@ -243,10 +243,9 @@ def examples_of(settings: TuneSettings, parts: Parts, step: int, radius: int) ->
         piece = parts.training[int(rng.integers(len(parts.training)))]
         light = _place(piece, edge * settings.scale, rng)
         pair = settings.degrading.random(light, piece, settings.scale, rng)
-        doubt = float(np.exp(rng.normal(0, 0.15)))  # an estimate from one image is never exact
-        made.append(in_own_units(pair.source, doubt * pair.noise, pair.truth))
+        made.append(in_own_units(pair.source, told(pair, rng), pair.truth))
     source, noise, truth = (np.stack(part) for part in zip(*made, strict=True))
-    return [Batch(source[:, None], noise.astype(np.float32), truth[:, None], settings.scale)]
+    return [Batch(source[:, None], noise[:, None], truth[:, None], settings.scale)]
 
 
 def bfloat16_is_faster(channels: int = 48) -> bool:

@@ -12,15 +12,16 @@ from napari_superres.models.families.microscopy.network import LinearNet
 from napari_superres.models.families.microscopy.tensors import BASE_RADIUS
 from napari_superres.training import losses
 from napari_superres.training.classical import interpolate
-from napari_superres.training.simulate import area_mean
+from napari_superres.training.recording import area_mean
 from napari_superres.training.stream import StreamSettings, make_step
+from napari_superres.training.validate import padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from napari_superres.models.families.microscopy.network import MicroscopyNet
-    from napari_superres.training.simulate import Pair
+    from napari_superres.training.recording import Pair
     from napari_superres.training.stream import Batch
 
 # Far beyond any training's last step, so that degradations are fresh.
@@ -102,10 +103,9 @@ def error_ratios(network: MicroscopyNet, pairs: Mapping[str, Pair]) -> dict[str,
     """
     ratios = {}
     for name, pair in pairs.items():
-        padded = np.pad(pair.source.astype(np.float32), network.radius, mode="symmetric")
+        x, noise = padded(network, pair.source), padded(network, pair.local_noise)
         with torch.inference_mode():
-            x = torch.from_numpy(padded)[None, None]
-            features = network.features(x, torch.tensor([pair.noise], dtype=torch.float32))
+            features = network.features(x, noise)
             result = network.upscaled(x, features, pair.scale)[0, 0].numpy()
             spread = network.error_scale(features, pair.scale)[0, 0].numpy()
         tiny = 1e-6 * float(np.ptp(pair.truth))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_superres.models.families.microscopy.network import MicroscopyNet
     from napari_superres.training.degrading import Degrading
     from napari_superres.training.own_images import Piece
-    from napari_superres.training.simulate import Pair
+    from napari_superres.training.recording import Pair
 
 _JUDGE_STREAM = 5
 _MOST = 12
@@ -51,7 +51,7 @@ class Exam:
 
     def psnr(self, network: MicroscopyNet) -> float:
         """Return a network's PSNR in decibels."""
-        result = predict(network, self.pair.source, self.pair.noise, self.pair.scale)
+        result = predict(network, self.pair.source, self.pair.local_noise, self.pair.scale)
         return psnr(result[self.judged], self.pair.truth[self.judged])
 
 
@@ -133,7 +133,8 @@ class Judge:
             pair, scale = _cut(exam.pair), exam.pair.scale
             row = [interpolate(pair.source, scale, "nearest")]
             row += [
-                predict(one, pair.source, pair.noise, scale) for one in (self._embedded, network)
+                predict(one, pair.source, pair.local_noise, scale)
+                for one in (self._embedded, network)
             ]
             rows.append([*row, pair.truth])
         return rows

@@ -18,7 +18,7 @@ from napari_superres.training.own_images import (
     estimated_camera,
     read_window,
 )
-from napari_superres.training.simulate import area_mean
+from napari_superres.training.recording import area_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,8 @@ from napari_superres.image import Channel, Image
 from napari_superres.job import write
 from napari_superres.training.camera import Camera
 from napari_superres.training.finite import check_finite
-from napari_superres.training.simulate import FLUORESCENT, STEP, Pair, Scene, degrade, simulate
+from napari_superres.training.recording import Pair, degrade
+from napari_superres.training.simulate import FLUORESCENT, STEP, Scene, simulate
 from napari_superres.training.specimens import CELLS
 from napari_superres.training.stream import random_camera, random_scene
 from napari_superres.training.volume import draw_cells

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_superres.models.families.microscopy.network import MicroscopyNet
-    from napari_superres.training.simulate import Pair
+    from napari_superres.training.recording import Pair
 
 BEST = "best.pt"
 """Name of the checkpoint that did best on the scenes by which a training is stopped."""
@@ -232,7 +232,8 @@ def _score(
     network: MicroscopyNet, pairs: Mapping[str, Pair], bicubic: Mapping[str, float]
 ) -> float:
     gains = [
-        psnr(predict(network, pair.source, pair.noise, pair.scale), pair.truth) - bicubic[name]
+        psnr(predict(network, pair.source, pair.local_noise, pair.scale), pair.truth)
+        - bicubic[name]
         for name, pair in pairs.items()
     ]
     return round(float(np.mean(gains)), 4)
@@ -273,6 +274,6 @@ def _pictures(network: MicroscopyNet, pairs: Mapping[str, Pair]) -> list[list[np
     for kind in _SHOWN:
         pair = pairs[f"{kind}-{_FIRST_DECIDING}/psf_hi x{network.scales[0]}"]
         pictures = [interpolate(pair.source, pair.scale, how) for how in ("nearest", "bicubic")]
-        pictures.append(predict(network, pair.source, pair.noise, pair.scale))
+        pictures.append(predict(network, pair.source, pair.local_noise, pair.scale))
         rows.append([picture[:EDGE, :EDGE] for picture in (*pictures, pair.truth)])
     return rows

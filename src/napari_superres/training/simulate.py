@@ -4,9 +4,7 @@
 
     structure --optics--> truth (fine pixels) --blur--> --area mean s x s--> --camera--> source
 
-Truth and source cover the same ground: source pixel (i, j) is the mean over truth pixels
-``[s*i : s*(i+1), s*j : s*(j+1)]``, so their pixel centres are related as an upscaled image's are
-to its source's. All randomness comes from ``numpy.random.default_rng(seed)``.
+The last three steps are `recording`. All randomness comes from ``numpy.random.default_rng(seed)``.
 """
 
 from __future__ import annotations
@@ -15,18 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_superres.errors import SettingError
-from napari_superres.training.camera import Camera, expose, noise_std
+from napari_superres.training.camera import Camera
 from napari_superres.training.drawing import smooth_noise
 from napari_superres.training.finite import check_finite
 from napari_superres.training.optics import Optics, blur, gaussian_blur, transfer
+from napari_superres.training.recording import degrade
 from napari_superres.training.specimens import STRUCTURES, STYLES, draw_structure
 from napari_superres.training.volume import draw_layers, image_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from napari_superres.training.recording import Pair
 
 # Kinds that emit light: what lies above and below the focus adds a blurred glow to them.
 FLUORESCENT = ("filaments", "nuclei", "puncta", "membranes", "mitochondria", "reticulum", "rods")
@@ -101,28 +101,6 @@ class Scene:
         if self.background < 0 or not 0 <= self.haze <= 1 or not 0 <= self.gradient <= 1:
             msg = "background must not be negative, haze and gradient must lie between 0 and 1."
             raise SettingError(msg)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A source image and its truth, both in the source's grey levels.
-
-    Parameters
-    ----------
-    source : np.ndarray, shape (y, x) or (z, y, x), float32
-        What the camera recorded.
-    truth : np.ndarray, shape (..., scale * y, scale * x), float32
-        The light without blur and noise, on the same scale: a perfect result.
-    scale : int
-        Truth pixels a source pixel, along each axis.
-    noise : float
-        Root-mean-square noise of the source, in grey levels, as `noise_std` counts it.
-    """
-
-    source: np.ndarray
-    truth: np.ndarray
-    scale: int
-    noise: float
 
 
 def simulate(
@@ -279,117 +257,6 @@ def _lit(
     top, left = ((have - want) // 2 for have, want in zip(canvas, shape, strict=True))
     cut = image[..., top : top + shape[0], left : left + shape[1]]
     return np.maximum(cut + np.float32(scene.background), 0).astype(np.float32)
-
-
-def degrade(
-    light: np.ndarray,
-    scale: int,
-    rng: np.random.Generator,
-    *,
-    camera: Camera,
-    blur_sigma: float = 0.0,
-    scanned: bool = False,
-) -> Pair:
-    """Return the pair that a coarse camera, or a coarse scan, makes of a fine image.
-
-    Parameters
-    ----------
-    light : np.ndarray, shape (..., scale * y, scale * x)
-        Expected light; 1 receives `camera.photons` a source pixel.
-    scale : int
-        Truth pixels a source pixel, along each axis.
-    rng : np.random.Generator
-        Source of all randomness.
-    camera : Camera
-        The sensor, on the coarse grid.
-    blur_sigma : float
-        Gaussian blur before sampling, in source pixels.
-    scanned : bool
-        Whether a source pixel is the light at its centre, as where a spot scans with wide steps,
-        and not the mean over its area. Detail finer than the steps then folds into coarser.
-
-    Returns
-    -------
-    Pair
-
-    Raises
-    ------
-    SettingError
-        If `scale` does not divide the image.
-    """
-    seen = light
-    if blur_sigma:
-        seen = ndimage.gaussian_filter(
-            light, blur_sigma * scale, mode="reflect", truncate=5, axes=(-2, -1)
-        )
-    coarse = centres(seen, scale) if scanned else area_mean(seen, scale)
-    return Pair(
-        source=expose(coarse, camera, rng),
-        truth=(light * camera.levels_per_unit + camera.offset).astype(np.float32),
-        scale=scale,
-        noise=noise_std(coarse, camera),
-    )
-
-
-def centres(image: np.ndarray, scale: int) -> np.ndarray:
-    """Return the light at the centre of each block of ``scale * scale`` pixels.
-
-    Parameters
-    ----------
-    image : np.ndarray, shape (..., scale * y, scale * x)
-        Fine image, not negative.
-    scale : int
-        Pixels a block, along each axis. Between pixels, a cubic spline interpolates.
-
-    Returns
-    -------
-    np.ndarray, shape (..., y, x), float32
-
-    Raises
-    ------
-    SettingError
-        If `scale` does not divide both edges.
-    """
-    middle = (scale - 1) / 2
-    height, width = _blocked(image, scale)
-    planes = image.reshape(-1, height, width)  # a spline must not pass through several
-    seen = [ndimage.shift(one, -middle, mode="reflect")[::scale, ::scale] for one in planes]
-    coarse = (*image.shape[:-2], height // scale, width // scale)
-    return np.maximum(np.reshape(seen, coarse), 0).astype(np.float32)
-
-
-def area_mean(image: np.ndarray, scale: int) -> np.ndarray:
-    """Return the mean of each block of ``scale * scale`` pixels.
-
-    Parameters
-    ----------
-    image : np.ndarray, shape (..., scale * y, scale * x)
-        Fine image.
-    scale : int
-        Edge of a block.
-
-    Returns
-    -------
-    np.ndarray, shape (..., y, x), of the image's floating type
-
-    Raises
-    ------
-    SettingError
-        If `scale` does not divide both edges.
-    """
-    height, width = _blocked(image, scale)
-    leading = image.shape[:-2]
-    blocks = image.reshape(*leading, height // scale, scale, width // scale, scale)
-    return np.asarray(blocks.mean(axis=(-3, -1)))
-
-
-def _blocked(image: np.ndarray, scale: int) -> tuple[int, int]:
-    """Return height and width of an image that can be cut into blocks."""
-    height, width = image.shape[-2:]
-    if height % scale or width % scale:
-        msg = f"a {height} x {width} image cannot be cut into blocks of {scale} x {scale} pixels."
-        raise SettingError(msg)
-    return height, width
 
 
 def _shading(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

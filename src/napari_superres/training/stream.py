@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_superres.models.noise_line import noise_map
 from napari_superres.training.camera import Camera, expose
 from napari_superres.training.optics import MODALITIES, Optics
-from napari_superres.training.simulate import FLUORESCENT, Scene, area_mean, degrade, draw
+from napari_superres.training.recording import Pair, area_mean, degrade
+from napari_superres.training.simulate import FLUORESCENT, Scene, draw
 
 # How often each kind is drawn. Granular and EM-like textures are over-represented on purpose:
 # networks trained without them smooth such textures away.
@@ -94,8 +96,9 @@ class Batch:
     ----------
     source : np.ndarray, shape (n, 1, y, x), float32
         Mean 0 and standard deviation 1 each.
-    noise : np.ndarray, shape (n,), float32
-        What the network is told about the noise; 0 for a faithful reconstruction.
+    noise : np.ndarray, shape (n, 1, y, x), float32
+        What the network is told about the noise around each pixel; 0 for a faithful
+        reconstruction.
     truth : np.ndarray, shape (n, 1, scale * y, scale * x), float32
         The target, in the same units.
     scale : int
@@ -139,7 +142,7 @@ def make_step(settings: StreamSettings, step: int, folder: str) -> list[Batch]:
                 example(light, scale, faithful=faithful, blur_sigma=sigma, scanned=scanned, rng=rng)
             )
         source, noise, truth = (np.stack(part) for part in zip(*examples, strict=True))
-        batches.append(Batch(source[:, None], noise.astype(np.float32), truth[:, None], scale))
+        batches.append(Batch(source[:, None], noise[:, None], truth[:, None], scale))
     return batches
 
 
@@ -251,7 +254,7 @@ def example(
     blur_sigma: float,
     scanned: bool,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, float, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a source, what is told about its noise, and the target.
 
     Parameters
@@ -274,7 +277,8 @@ def example(
     Returns
     -------
     source, noise, truth
-        In units in which the source has mean 0 and standard deviation 1.
+        In units in which the source has mean 0 and standard deviation 1. The noise has the shape
+        of the source.
     """
     noisy_truth = rng.random() < (0.7 if faithful else 0.4)
     if noisy_truth:
@@ -283,7 +287,8 @@ def example(
         recorded = expose(light, camera, rng)
         light = (recorded - camera.offset) / camera.levels_per_unit
     if faithful:
-        source, truth, noise = area_mean(light, scale), light, 0.0
+        source, truth = area_mean(light, scale), light
+        noise = np.zeros_like(source)
         if rng.random() < 0.3:  # stored in 8 bits
             step = max(float(np.ptp(source)), 1e-6) / rng.uniform(100, 255)
             source = np.rint(source / step) * step
@@ -291,20 +296,29 @@ def example(
         camera = random_camera(rng, 30, 20000)
         pair = degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma, scanned=scanned)
         source, truth = pair.source, pair.truth
-        # An estimate from one image is never exact, and shot noise varies over the image.
-        noise = pair.noise * float(np.exp(rng.normal(0, 0.15)))
+        noise = told(pair, rng)
     return in_own_units(source, noise, truth)
 
 
+def told(pair: Pair, rng: np.random.Generator) -> np.ndarray:
+    """Return the noise around each pixel as well as it can be known from one image."""
+    doubt = float(np.exp(rng.normal(0, 0.15)))
+    line = pair.line
+    if line is None or rng.random() < 0.15:  # where the noise hardly grows, one number is told
+        return noise_map(pair.source, doubt * pair.noise, None)
+    line = line._replace(floor=line.floor * float(np.exp(rng.normal(0, 0.3))))
+    return noise_map(pair.source, doubt * pair.noise, line)
+
+
 def in_own_units(
-    source: np.ndarray, noise: float, truth: np.ndarray
-) -> tuple[np.ndarray, float, np.ndarray]:
+    source: np.ndarray, noise: np.ndarray, truth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return an example in units in which its source has mean 0 and standard deviation 1."""
     spread = max(float(source.std()), 1e-6)
     mean = np.float32(source.mean())
     return (
         ((source - mean) / spread).astype(np.float32),
-        noise / spread,
+        (noise / spread).astype(np.float32),
         ((truth - mean) / spread).astype(np.float32),
     )
 

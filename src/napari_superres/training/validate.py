@@ -19,7 +19,8 @@ from napari_superres.training.classical import (
     richardson_lucy,
     wiener,
 )
-from napari_superres.training.simulate import Pair, degrade, draw
+from napari_superres.training.recording import Pair, degrade
+from napari_superres.training.simulate import draw
 from napari_superres.training.specimens import STRUCTURES
 from napari_superres.training.stream import random_scene
 from napari_superres.trust.similarity import psnr
@@ -164,7 +165,9 @@ def classical_results(pair: Pair, how: Degradation) -> Iterator[tuple[str, np.nd
         yield f"richardson-lucy-{iterations}", sharp
 
 
-def predict(network: MicroscopyNet, source: np.ndarray, noise: float, scale: int) -> np.ndarray:
+def predict(
+    network: MicroscopyNet, source: np.ndarray, noise: np.ndarray | float, scale: int
+) -> np.ndarray:
     """Return the network's result for a whole plane, its border continued by reflection.
 
     Parameters
@@ -173,8 +176,8 @@ def predict(network: MicroscopyNet, source: np.ndarray, noise: float, scale: int
         On the CPU.
     source : np.ndarray, shape (y, x)
         In any unit.
-    noise : float
-        Standard deviation to remove, in the same unit.
+    noise : float or np.ndarray, shape (y, x)
+        Standard deviation to remove, in the same unit, everywhere or around each pixel.
     scale : int
         Scale factor.
 
@@ -182,10 +185,15 @@ def predict(network: MicroscopyNet, source: np.ndarray, noise: float, scale: int
     -------
     np.ndarray, shape (scale * y, scale * x), float32
     """
-    padded = np.pad(source.astype(np.float32), network.radius, mode="symmetric")
+    x, level = padded(network, source), padded(network, np.broadcast_to(noise, source.shape))
     with torch.inference_mode():
-        level = torch.tensor([noise], dtype=torch.float32)
-        return np.asarray(network(torch.from_numpy(padded)[None, None], level, scale)[0, 0].numpy())
+        return np.asarray(network(x, level, scale)[0, 0].numpy())
+
+
+def padded(network: MicroscopyNet, plane: np.ndarray) -> torch.Tensor:
+    """Return a plane with the context that the network needs, shape (1, 1, y, x), float32."""
+    continued = np.pad(plane.astype(np.float32), network.radius, mode="symmetric")
+    return torch.from_numpy(continued)[None, None]
 
 
 def evaluate(
@@ -216,7 +224,7 @@ def evaluate(
                 results = dict(classical_results(pair, how))
                 results["faithful"] = predict(network, pair.source, 0.0, scale)
                 if pair.noise:
-                    results["restore"] = predict(network, pair.source, pair.noise, scale)
+                    results["restore"] = predict(network, pair.source, pair.local_noise, scale)
                 gains = {
                     method: round(psnr(result, pair.truth), 3) for method, result in results.items()
                 }

@@ -58,7 +58,7 @@ def load(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) -> Micr
             f"'{path}' holds a model that does not predict its error.",
             "Leave out uncertainty=True, or choose a model that offers it.",
         )
-    network: Callable[[np.ndarray, float], np.ndarray]
+    network: Callable[[np.ndarray, np.ndarray | float], np.ndarray]
     if setting.engine == "ncnn":
         from napari_superres.models.families.microscopy.ncnn import NcnnNetwork
 
@@ -84,7 +84,7 @@ def draw(
     graph : Graph or OnnxGraph
         Empty.
     denoise : None
-        The noise to be removed is an input of the graph.
+        The noise to be removed, around each pixel, is an input of the graph.
 
     Returns
     -------
@@ -107,10 +107,13 @@ class MicroscopyEngine:
     radius : int
         Receptive radius in source pixels.
     network : callable
-        From a padded tile, shape (y, x), and a noise level to samples, shape (k, y', x').
+        From a padded tile, shape (y, x), and the noise, a number or of the same shape, to samples,
+        shape (k, y', x').
     """
 
-    def __init__(self, radius: int, network: Callable[[np.ndarray, float], np.ndarray]) -> None:
+    def __init__(
+        self, radius: int, network: Callable[[np.ndarray, np.ndarray | float], np.ndarray]
+    ) -> None:
         self.radius = radius
         self._network = network
 
@@ -121,7 +124,7 @@ class MicroscopyEngine:
         ----------
         tiles : np.ndarray, shape (n, 1 or 2, y, x), float32
             In the source's own units; the second plane, where given, holds the standard deviation
-            of the noise to be removed, the same at every pixel.
+            of the noise to be removed around each pixel.
         halo : Halo
             Context at each side, in source pixels.
         at : sequence of Address
@@ -132,14 +135,17 @@ class MicroscopyEngine:
         np.ndarray, shape (n, k, s*(y - top - bottom), s*(x - left - right)), float32
             `k` is 1, or 2 with the predicted error scale.
         """
-        height, width = tiles.shape[-2:]
+        return np.stack([self._network(*self._inputs(tile, halo)) for tile in tiles])
+
+    def _inputs(self, tile: np.ndarray, halo: Halo) -> tuple[np.ndarray, np.ndarray | float]:
+        """Return a tile with as much context as the network needs, and its noise."""
+        height, width = tile.shape[-2:]
         spare = [max(0, side - self.radius) for side in halo]
         missing = [max(0, self.radius - side) for side in halo]
-        finer = []
-        for tile in tiles:
-            noise = float(tile[1, 0, 0]) if len(tile) > 1 else 0.0
-            plane = tile[0, spare[0] : height - spare[1], spare[2] : width - spare[3]]
-            if any(missing):
-                plane = np.pad(plane, (missing[:2], missing[2:]), mode="symmetric")
-            finer.append(self._network(plane, noise))
-        return np.stack(finer)
+        planes = tile[:, spare[0] : height - spare[1], spare[2] : width - spare[3]]
+        if any(missing):
+            planes = np.pad(planes, ((0, 0), missing[:2], missing[2:]), mode="symmetric")
+        if len(planes) == 1:
+            return planes[0], 0.0
+        plane, noise = planes
+        return plane, float(noise.flat[0]) if noise.min() == noise.max() else noise

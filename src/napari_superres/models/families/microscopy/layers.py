@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from napari_superres.models.onnx_graph import OnnxGraph
 
 
+@dataclass
+class LocalNoise:
+    """The noise around each pixel, which becomes smaller with the maps.
+
+    Parameters
+    ----------
+    blob : Blob
+        Shape (1, y, x), as large as the maps before the next convolution.
+    """
+
+    blob: Blob
+
+    def cropped(self, graph: Graph | OnnxGraph, radius: int) -> Blob:
+        """Return the noise at the pixels that a convolution of such a radius leaves."""
+        self.blob = graph.crop(self.blob, radius)
+        return self.blob
+
+
 @dataclass(frozen=True)
 class Layers:
     """Draws the layers of a weight file, with valid convolutions.
@@ -25,14 +43,14 @@ class Layers:
     Parameters
     ----------
     trained : Trained
-    noise : bool or Blob
-        Whether for noise 1, otherwise for noise 0; or a number of the graph's that says it.
+    noise : bool or LocalNoise
+        Whether for noise 1 everywhere, otherwise for noise 0; or what says it for each pixel.
     uncertainty : bool
         Whether the predicted error is the second channel of the result.
     """
 
     trained: Trained
-    noise: bool | Blob = False
+    noise: bool | LocalNoise = False
     uncertainty: bool = False
 
     def whole(self, graph: Graph | OnnxGraph) -> None:
@@ -41,7 +59,7 @@ class Layers:
         if self.trained.kind == "linear":
             graph.output(self.linear(graph, source))
             return
-        told = replace(self, noise=graph.number("noise"))
+        told = replace(self, noise=LocalNoise(graph.input("noise", 1)))
         maps = told.features(graph, told.first(graph, source), range(self.trained.pairs))
         inner = graph.crop(source, self.trained.radius - BASE_RADIUS)
         graph.output(told.heads(graph, maps, inner))
@@ -97,7 +115,8 @@ class Layers:
         bias = self.trained.tensors["thresholds"][threshold]
         if self.noise is True:
             return graph.convolution(blob, weight, bias, slope=slope)
-        # One pixel, and as many channels as there are features: the noise times the thresholds.
-        level = graph.convolution(self.noise, bias.reshape(-1, 1, 1, 1))
+        told = self.noise.cropped(graph, weight.shape[-1] // 2)
+        # The noise times the threshold of each feature.
+        level = graph.convolution(told, bias.reshape(-1, 1, 1, 1))
         maps = graph.add(graph.convolution(blob, weight), level)
         return maps if slope is None else graph.leaky_relu(maps, slope)

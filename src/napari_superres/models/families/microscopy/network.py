@@ -86,8 +86,9 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
         ----------
         x : torch.Tensor, shape (n, 1, y, x), float32
             Source pixels in any unit.
-        noise : torch.Tensor, shape (n,), float32
-            Standard deviation of the noise to be removed, in the same unit; 0 for none.
+        noise : torch.Tensor, shape (n,) or (n, 1, y, x), float32
+            Standard deviation of the noise to be removed, in the same unit, for an image or for
+            each of its pixels; 0 for none.
         scale : int
             Which head.
 
@@ -99,19 +100,27 @@ class MicroscopyNet(nn.Module):  # type: ignore[misc]
 
     def features(self, x: Any, noise: Any) -> Any:
         """Return what both heads read, cropped by ``radius - 1`` at each side."""
-        level = noise.view(-1, 1, 1, 1)
-        bias = self.thresholds.view(1 + 2 * self.pairs, 1, self.channels, 1, 1)
         # Values before the first convolution carry the pedestal, so they keep all their digits.
         with torch.autocast(x.device.type, enabled=False):
-            y = functional.conv2d(x, zero_sum(self.first.weight)) + level * bias[0]
-        y = functional.leaky_relu(y, SLOPE)
+            y = functional.conv2d(x, zero_sum(self.first.weight))
+        y = functional.leaky_relu(y + self._bias(noise, y, 0), SLOPE)
         for pair in range(self.pairs):
             one, two = self.body[2 * pair], self.body[2 * pair + 1]
-            z = functional.leaky_relu(one(y) + (level * bias[2 * pair + 1]).to(y.dtype), SLOPE)
-            z = two(z) + (level * bias[2 * pair + 2]).to(y.dtype)
+            z = one(y)
+            z = functional.leaky_relu(z + self._bias(noise, z, 2 * pair + 1), SLOPE)
+            z = two(z)
+            z = z + self._bias(noise, z, 2 * pair + 2)
             # The gradient of a slice is not channels last, which makes a step half as long again.
             y = functional.leaky_relu(z + functional.pad(y, (-2,) * 4), SLOPE)
         return y
+
+    def _bias(self, noise: Any, maps: Any, layer: int) -> Any:
+        """Return what a layer adds to its maps, in their type."""
+        threshold = self.thresholds[layer].view(1, -1, 1, 1)
+        if noise.ndim == 1:
+            return (noise.view(-1, 1, 1, 1) * threshold).to(maps.dtype)
+        cut = (noise.shape[-1] - maps.shape[-1]) // 2
+        return noise[..., cut:-cut, cut:-cut].to(maps.dtype) * threshold.to(maps.dtype)
 
     def upscaled(self, x: Any, features: Any, scale: int) -> Any:
         """Return interpolation plus correction."""

@@ -37,15 +37,15 @@ class TorchNetwork:
         self._network = build_network(trained).to(self._device)
         self._uncertainty = setting.uncertainty
 
-    def __call__(self, plane: np.ndarray, noise: float) -> np.ndarray:
+    def __call__(self, plane: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
         """Return the result of one padded tile.
 
         Parameters
         ----------
         plane : np.ndarray, shape (y, x), float32
             `radius` pixels of context at each side.
-        noise : float
-            Standard deviation of the noise to be removed.
+        noise : float or np.ndarray, shape (y, x), float32
+            Standard deviation of the noise to be removed, everywhere or around each pixel.
 
         Returns
         -------
@@ -55,9 +55,11 @@ class TorchNetwork:
         mixed = self._precision != torch.float32 and self._trained.kind != "linear"
         # f(a x) is a f(x), and a power of two is exact: the largest and the smallest number of
         # float16 are not far enough apart for any camera's unit.
-        unit = _power_of_two(max(float(np.ptp(plane)), noise)) if mixed else 1.0
-        x = torch.from_numpy(np.ascontiguousarray(plane / np.float32(unit)))[None, None].to(
-            self._device
+        unit = _power_of_two(max(float(np.ptp(plane)), float(np.max(noise)))) if mixed else 1.0
+        told = np.full(1, noise) if np.ndim(noise) == 0 else np.asarray(noise)[None, None]
+        x, level = (
+            torch.from_numpy(np.array(values / np.float32(unit), np.float32)).to(self._device)
+            for values in (plane[None, None], told)
         )
         kind = self._device.type
         with (
@@ -66,12 +68,11 @@ class TorchNetwork:
             torch.inference_mode(),
             torch.autocast(kind, self._precision, enabled=mixed),
         ):
-            return np.asarray(self._run(x, noise / unit).float().cpu().numpy()) * np.float32(unit)
+            return np.asarray(self._run(x, level).float().cpu().numpy()) * np.float32(unit)
 
-    def _run(self, x: Any, noise: float) -> Any:
+    def _run(self, x: Any, level: Any) -> Any:
         if self._trained.kind == "linear":
             return self._network(x)[0]
-        level = torch.full((1,), noise, dtype=torch.float32, device=self._device)
         features = self._network.features(x, level)
         results = [self._network.upscaled(x, features, self._trained.scale)]
         if self._uncertainty:
