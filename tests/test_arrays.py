@@ -123,6 +123,9 @@ def test_what_has_no_pixels_is_refused_with_what_to_do() -> None:
         sr.upscale("cells.tif")
     with pytest.raises(InputError, match="A list has no pixels"):
         sr.upscale([[1, 2], [3, 4]])
+    pixels = da.from_array(np.arange(64).reshape(8, 8), chunks=4)
+    with pytest.raises(InputError, match="compute_chunk_sizes"):
+        sr.upscale(pixels[pixels.sum(axis=1) > 50], "bicubic")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (2, 2)])

@@ -63,6 +63,11 @@ def as_image(x: Any, axes: str | None = None, *, rgb: bool = False) -> Image:
             "Give an Image, a numpy, dask or xarray array; open files with read(path).",
         )
     data = x if isinstance(x, da.Array) else _lazy(x)
+    if any(np.isnan(n) for n in data.shape):
+        raise InputError(
+            f"A dask array of shape {data.shape} does not know how large it is.",
+            "Call its compute_chunk_sizes() first.",
+        )
     if data.dtype.byteorder not in "=|":
         data = data.astype(data.dtype.newbyteorder("="))
     return Image(data, _axes(axes, data.ndim, rgb=rgb), name=name, channels=channels)

@@ -109,7 +109,7 @@ def _sentences(record: Mapping[str, Any]) -> str:
     ]
     weights = [sha for sha in record["weights"].values() if sha]
     if weights:
-        text.append(f"The weights have SHA-256 {weights[0]}.")
+        text.append(f"The weights have SHA-256 {' and '.join(weights)}.")
     if "base" in record:
         text.append(_base_words(record["base"]))
     if plan["limits"]:

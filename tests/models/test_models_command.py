@@ -68,7 +68,7 @@ def test_info_shows_origin_and_checksum(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["radius"] == 18
 
 
-@pytest.mark.parametrize("card", ["not json", "[1]", '{"name": "mine"}'])
+@pytest.mark.parametrize("card", ["not json", "[1]", '{"name": "mine"}', '{"limits": 7}'])
 def test_info_passes_over_a_card_that_is_not_ours(
     card: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

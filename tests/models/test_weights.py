@@ -132,6 +132,13 @@ def test_a_methods_paragraph_names_a_file_without_its_folder(tmp_path: Path) -> 
     assert str(tmp_path) not in said
 
 
+def test_a_methods_paragraph_names_all_weights() -> None:
+    """A blend of two files is another model than either."""
+    (record,) = sr.upscale(as_image(np.ones((32, 32), np.float32)), "linear-x2").history
+    blend = {**record, "weights": {"one": "12ab", "other": "34cd"}}
+    assert "The weights have SHA-256 12ab and 34cd." in methods_text([blend])
+
+
 def test_missing_file_is_named() -> None:
     """Else a typing error in a path would be taken for an unknown model's name."""
     with pytest.raises(UnknownModelError, match=r"no file of weights.*absent\.pth"):

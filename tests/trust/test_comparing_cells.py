@@ -48,7 +48,14 @@ def test_a_lazy_result_is_compared_in_its_own_pixels(tmp_path: Path, what: str) 
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("result.npy", None), ("cell.json", '{"task"'), ("cell.json", "[1]"), ("cell.json", "{}")],
+    [
+        ("result.npy", None),
+        ("result.npy", ""),
+        ("result.npy", "cut off"),
+        ("cell.json", '{"task"'),
+        ("cell.json", "[1]"),
+        ("cell.json", "{}"),
+    ],
 )
 def test_a_damaged_cell_is_computed_anew(tmp_path: Path, name: str, damage: str | None) -> None:
     """A report could not be made again, and the error did not say which cell to delete."""
@@ -62,4 +69,4 @@ def test_a_damaged_cell_is_computed_anew(tmp_path: Path, name: str, damage: str 
     assert cell.state == "done"
     assert cell.values.keys() == before.values.keys()
     assert cell.pixels is not None
-    assert cell.pixels.is_file()
+    assert np.load(cell.pixels).shape == (80, 80)

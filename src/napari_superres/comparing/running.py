@@ -121,8 +121,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
 def _finished(folder: Path) -> dict[str, Any] | None:
     """Return the report of a cell that has a result; what failed is tried again."""
     report = _read(folder)
-    whole = report and report["state"] == "done" and (folder / "result.npy").is_file()
-    return report if whole else None
+    if not report or report["state"] != "done":
+        return None
+    try:
+        np.load(folder / "result.npy", mmap_mode="r")
+    except (OSError, ValueError, EOFError):  # cut off, where a disk was full
+        return None
+    return report
 
 
 def _failure(reason: str) -> dict[str, Any]:

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+_KINDS: Mapping[str, type] = {
+    "verdict": str,
+    "history": str,
+    "held_out": str,
+    "limits": list,
+    "real_micrographs": list,
+    "laws": dict,
+    "gain_over_bicubic_db": dict,
+    "paired": dict,
+    "coverage_of_90_percent_bound": dict,
+}
 _LICENCE = "BSD-3-Clause"
 _SIMULATED = "Held-out simulated images"
 
@@ -36,7 +47,10 @@ def card_in(metadata: Mapping[str, str]) -> dict[str, Any]:
         card = json.loads(metadata.get("card", "{}"))
     except ValueError:  # other programs write under that name, too
         return {}
-    return card if isinstance(card, dict) else {}
+    if not isinstance(card, dict):
+        return {}
+    ours = all(isinstance(card.get(name, kind()), kind) for name, kind in _KINDS.items())
+    return card if ours else {}
 
 
 def card_text(card: Mapping[str, Any]) -> str:
