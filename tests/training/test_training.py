@@ -59,6 +59,22 @@ def test_examples_are_aligned_and_scaled(tmp_path: Path) -> None:
         assert np.abs(means - batch.source).max() < 0.01 * np.ptp(batch.source)
 
 
+@pytest.mark.parametrize("locally", [0.0, 1.0])
+def test_noisy_examples_are_told_the_noise_around_each_pixel(
+    locally: float, tmp_path: Path
+) -> None:
+    """It grows with brightness; where they are not, it is one number."""
+    stream = replace(TINY.stream, faithful=0.0, batch=6, locally_told=locally)
+    for batch in make_step(stream, 1, str(tmp_path)):
+        assert batch.noise.shape == batch.source.shape
+        assert (batch.noise > 0).all()
+        for source, noise in zip(batch.source, batch.noise, strict=True):
+            if locally:
+                assert np.corrcoef(source.ravel(), noise.ravel())[0, 1] > 0.3
+            else:
+                assert np.ptp(noise) == 0
+
+
 @pytest.mark.parametrize("scanned", [False, True])
 def test_scanned_examples_see_the_centres_of_pixels(scanned: bool, tmp_path: Path) -> None:
     """Light between the positions of a scan is not seen; a camera's pixel means over its area."""

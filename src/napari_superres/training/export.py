@@ -29,7 +29,7 @@ from napari_superres.training.heads import (
     fresh_batches,
     state_for,
 )
-from napari_superres.training.stream import StreamSettings
+from napari_superres.training.stream import BEFORE, StreamSettings
 from napari_superres.training.train import CHECKPOINT, load_average
 from napari_superres.training.validate import DEGRADATIONS, degraded_pairs, evaluate, held_out
 
@@ -49,8 +49,6 @@ TOLD = 1.1
 """By how much more noise than there is comes nearest to the truth: baked into the thresholds. An
 estimate leaves out some of the noise where there is structure, and smooth images gain more by it
 than fine ones lose: 0.02 to 0.03 dB on real micrographs, 0.002 to 0.012 on simulated ones."""
-_BEFORE = {"scanned": 0.0}
-"""What older checkpoints do not say of their training."""
 LIMITS = (
     "Planes are treated one by one; nothing is learned along z or time.",
     "Detail finer than the source's pixels is an estimate. Do not count, measure or name a "
@@ -242,7 +240,7 @@ def parameter_count(network: Any, scale: int) -> int:
 def _stream(settings: dict[str, Any]) -> StreamSettings:
     kept = settings["stream"]
     lists = {name: tuple(value) for name, value in kept.items() if isinstance(value, list)}
-    return StreamSettings(**{**_BEFORE, **kept, **lists})
+    return StreamSettings(**{**BEFORE, **kept, **lists})
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from napari_superres.errors import SettingError
 from napari_superres.training.classical import interpolate
 from napari_superres.training.export import check_output, export
 from napari_superres.training.preview import EDGE, write_preview
+from napari_superres.training.stream import BEFORE
 from napari_superres.training.train import CHECKPOINT, TrainSettings, load_average, train
 from napari_superres.training.validate import degraded_pairs, held_out, predict
 from napari_superres.trust.similarity import psnr
@@ -205,8 +206,8 @@ def _check_same(settings: TrainSettings, folder: Path) -> None:
         return
     _, kept, _ = load_average(folder)
     own = {"channels": settings.channels, "pairs": settings.pairs}
-    own |= {name: getattr(settings.stream, name) for name in ("seed", "scanned")}
-    before = {"scanned": 0.0, **kept, **kept["stream"]}
+    own |= {name: getattr(settings.stream, name) for name in ("seed", *BEFORE)}
+    before = {**BEFORE, **kept, **kept["stream"]}
     differ = [f"{name}={before[name]}" for name, value in own.items() if before[name] != value]
     if differ:
         raise SettingError(

@@ -37,6 +37,11 @@ _KINDS = {
     "lines": 0.03,
 }
 _SCENE_STREAM, _STEP_STREAM = 1, 2
+LOCALLY = 0.85
+"""Usual share of noisy examples that are told the noise around each pixel. The others are told one
+number, as images are whose noise hardly grows with brightness."""
+BEFORE = {"scanned": 0.0, "locally_told": 0.0}
+"""What older checkpoints do not say of their examples."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class StreamSettings:
     scanned : float
         Share of the other examples that are sampled at the centres of pixels, without blur, as
         where a confocal scans with wider steps; detail finer than the steps folds into coarser.
+    locally_told : float
+        Share of the other examples that are told the noise around each pixel, not one number.
     blur : tuple of float
         Mean and standard deviation of the blur's sigma in source pixels, where there is one. A
         sharp specimen behind a wide PSF and a smooth one behind a narrow PSF can give the same
@@ -85,6 +92,7 @@ class StreamSettings:
     faithful: float = 0.45
     sharp: float = 0.2
     scanned: float = 0.12
+    locally_told: float = LOCALLY
     blur: tuple[float, float] = (0.6, 0.12)
 
 
@@ -139,7 +147,15 @@ def make_step(settings: StreamSettings, step: int, folder: str) -> list[Batch]:
             faithful = rng.random() < settings.faithful
             scanned, sigma = (False, 0.0) if faithful else _sampling(settings, rng)
             examples.append(
-                example(light, scale, faithful=faithful, blur_sigma=sigma, scanned=scanned, rng=rng)
+                example(
+                    light,
+                    scale,
+                    faithful=faithful,
+                    blur_sigma=sigma,
+                    scanned=scanned,
+                    locally=settings.locally_told,
+                    rng=rng,
+                )
             )
         source, noise, truth = (np.stack(part) for part in zip(*examples, strict=True))
         batches.append(Batch(source[:, None], noise[:, None], truth[:, None], scale))
@@ -253,6 +269,7 @@ def example(
     faithful: bool,
     blur_sigma: float,
     scanned: bool,
+    locally: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a source, what is told about its noise, and the target.
@@ -271,6 +288,8 @@ def example(
         In source pixels; not used for a faithful example.
     scanned : bool
         Whether it is sampled at the centres of pixels; not used for a faithful example.
+    locally : float
+        How likely the noise around each pixel is told; not used for a faithful example.
     rng : np.random.Generator
         Source of randomness.
 
@@ -296,15 +315,29 @@ def example(
         camera = random_camera(rng, 30, 20000)
         pair = degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma, scanned=scanned)
         source, truth = pair.source, pair.truth
-        noise = told(pair, rng)
+        noise = told(pair, rng, locally)
     return in_own_units(source, noise, truth)
 
 
-def told(pair: Pair, rng: np.random.Generator) -> np.ndarray:
-    """Return the noise around each pixel as well as it can be known from one image."""
+def told(pair: Pair, rng: np.random.Generator, locally: float = LOCALLY) -> np.ndarray:
+    """Return the noise of a source as well as it can be known from one image.
+
+    Parameters
+    ----------
+    pair : Pair
+        Of one plane.
+    rng : np.random.Generator
+        Source of randomness.
+    locally : float
+        How likely it is that around each pixel; otherwise it is the same everywhere.
+
+    Returns
+    -------
+    np.ndarray, shape (y, x), float32
+    """
     doubt = float(np.exp(rng.normal(0, 0.15)))
     line = pair.line
-    if line is None or rng.random() < 0.15:  # where the noise hardly grows, one number is told
+    if line is None or rng.random() >= locally:
         return noise_map(pair.source, doubt * pair.noise, None)
     line = line._replace(floor=line.floor * float(np.exp(rng.normal(0, 0.3))))
     return noise_map(pair.source, doubt * pair.noise, line)
