@@ -94,7 +94,9 @@ def laws(method: Method, pair: Pair) -> dict[str, float]:
         The source is taken in other units, and in small tiles.
     """
     (result,) = method.run(pair)
-    other = replace(pair, source=3 * pair.source + 1000, noise=3 * pair.noise)
+    line = pair.line
+    line = line and line._replace(dark=3 * line.dark + 1000, slope=line.slope / 3)
+    other = replace(pair, source=3 * pair.source + 1000, noise=3 * pair.noise, line=line)
     span = float(np.ptp(result))
     (scaled,) = method.run(other)
     (tiled,) = method.run(pair, tile=96)

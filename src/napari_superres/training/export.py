@@ -45,10 +45,6 @@ MARGIN = 2.2
 """How much wider than on simulated images the 90 % bound is made. Real micrographs hold grain that
 no simulation has: without it the bound of the larger models held 79 to 88 % of the pixels of real
 ones, case by case; with it, 91 to 97 %, and 82 to 98 % file by file."""
-TOLD = 1.1
-"""By how much more noise than there is comes nearest to the truth: baked into the thresholds. An
-estimate leaves out some of the noise where there is structure, and smooth images gain more by it
-than fine ones lose: 0.02 to 0.03 dB on real micrographs, 0.002 to 0.012 on simulated ones."""
 LIMITS = (
     "Planes are treated one by one; nothing is learned along z or time.",
     "Detail finer than the source's pixels is an estimate. Do not count, measure or name a "
@@ -105,7 +101,6 @@ def export(
     """
     destination.mkdir(parents=True, exist_ok=True)
     network, settings, step = load_average(folder, checkpoint)
-    network.thresholds.data *= TOLD
     stream = _stream(settings)
     fit_errors(
         network,
