@@ -53,8 +53,8 @@ class Plan:
     denoise : tuple of (float or None)
         Denoising strength of each channel; None where the model has no such setting.
     noise : tuple of float
-        Standard deviation of the noise that is removed from each channel, in the source's units;
-        all 0 for models that are not told.
+        Standard deviation of the noise that is removed from each channel, in the source's units and
+        on the average over its pixels; all 0 for models that are not told.
     noise_lines : tuple of (NoiseLine or None)
         How it grows with brightness; None where it is taken to be the same everywhere.
     consistency : {"pixel", "local", "off"}

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from napari_superres.models.camera_noise import measure_noise
 from napari_superres.models.families.microscopy.tensors import read_trained
+from napari_superres.models.noise_line import noise_map
 from napari_superres.training import losses
 from napari_superres.training.export import export, export_linear
 from napari_superres.training.heads import bound_of, coverage_by_kind
@@ -64,7 +66,8 @@ def test_noisy_examples_are_told_the_noise_around_each_pixel(
     locally: float, tmp_path: Path
 ) -> None:
     """It grows with brightness; where they are not, it is one number."""
-    stream = replace(TINY.stream, faithful=0.0, batch=6, locally_told=locally)
+    shares = {"measured": 0.0, "locally_told": locally}
+    stream = replace(TINY.stream, faithful=0.0, batch=6, **shares)
     for batch in make_step(stream, 1, str(tmp_path)):
         assert batch.noise.shape == batch.source.shape
         assert (batch.noise > 0).all()
@@ -73,6 +76,15 @@ def test_noisy_examples_are_told_the_noise_around_each_pixel(
                 assert np.corrcoef(source.ravel(), noise.ravel())[0, 1] > 0.3
             else:
                 assert np.ptp(noise) == 0
+
+
+def test_noisy_examples_are_told_what_a_user_is(tmp_path: Path) -> None:
+    """A scan's folded detail is measured as noise, and a network has to know that."""
+    stream = replace(TINY.stream, scales=(2,), patch=48, faithful=0.0, batch=6, measured=1.0)
+    [batch] = make_step(stream, 2, str(tmp_path))
+    for source, noise in zip(batch.source[:, 0], batch.noise[:, 0], strict=True):
+        found = measure_noise([source])
+        np.testing.assert_allclose(noise, noise_map(source, found.std, found.line), rtol=0.02)
 
 
 @pytest.mark.parametrize("scanned", [False, True])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_superres.models.camera_noise import measure_noise
 from napari_superres.models.noise_line import noise_map
 from napari_superres.training.camera import Camera, expose
 from napari_superres.training.optics import MODALITIES, Optics
@@ -40,7 +41,11 @@ _SCENE_STREAM, _STEP_STREAM = 1, 2
 LOCALLY = 0.85
 """Usual share of noisy examples that are told the noise around each pixel. The others are told one
 number, as images are whose noise hardly grows with brightness."""
-BEFORE = {"scanned": 0.0, "locally_told": 0.0}
+MEASURED = 0.6
+"""Usual share of noisy examples whose noise is measured, as that of a user's image is. On a coarse
+scan, where folded detail looks like noise, that is up to three times too much; the others are told
+about as much noise as there is."""
+BEFORE = {"scanned": 0.0, "locally_told": 0.0, "measured": 0.0}
 """What older checkpoints do not say of their examples."""
 
 
@@ -73,8 +78,10 @@ class StreamSettings:
     scanned : float
         Share of the other examples that are sampled at the centres of pixels, without blur, as
         where a confocal scans with wider steps; detail finer than the steps folds into coarser.
+    measured : float
+        Share of the other examples that are told the noise that is measured.
     locally_told : float
-        Share of the other examples that are told the noise around each pixel, not one number.
+        Share of those that are not that are told the noise around each pixel, not one number.
     blur : tuple of float
         Mean and standard deviation of the blur's sigma in source pixels, where there is one. A
         sharp specimen behind a wide PSF and a smooth one behind a narrow PSF can give the same
@@ -92,6 +99,7 @@ class StreamSettings:
     faithful: float = 0.45
     sharp: float = 0.2
     scanned: float = 0.12
+    measured: float = MEASURED
     locally_told: float = LOCALLY
     blur: tuple[float, float] = (0.6, 0.12)
 
@@ -153,6 +161,7 @@ def make_step(settings: StreamSettings, step: int, folder: str) -> list[Batch]:
                     faithful=faithful,
                     blur_sigma=sigma,
                     scanned=scanned,
+                    measured=settings.measured,
                     locally=settings.locally_told,
                     rng=rng,
                 )
@@ -269,6 +278,7 @@ def example(
     faithful: bool,
     blur_sigma: float,
     scanned: bool,
+    measured: float,
     locally: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -288,8 +298,8 @@ def example(
         In source pixels; not used for a faithful example.
     scanned : bool
         Whether it is sampled at the centres of pixels; not used for a faithful example.
-    locally : float
-        How likely the noise around each pixel is told; not used for a faithful example.
+    measured, locally : float
+        As for `told`; not used for a faithful example.
     rng : np.random.Generator
         Source of randomness.
 
@@ -315,11 +325,13 @@ def example(
         camera = random_camera(rng, 30, 20000)
         pair = degrade(light, scale, rng, camera=camera, blur_sigma=blur_sigma, scanned=scanned)
         source, truth = pair.source, pair.truth
-        noise = told(pair, rng, locally)
+        noise = told(pair, rng, measured, locally)
     return in_own_units(source, noise, truth)
 
 
-def told(pair: Pair, rng: np.random.Generator, locally: float = LOCALLY) -> np.ndarray:
+def told(
+    pair: Pair, rng: np.random.Generator, measured: float = MEASURED, locally: float = LOCALLY
+) -> np.ndarray:
     """Return the noise of a source as well as it can be known from one image.
 
     Parameters
@@ -328,13 +340,19 @@ def told(pair: Pair, rng: np.random.Generator, locally: float = LOCALLY) -> np.n
         Of one plane.
     rng : np.random.Generator
         Source of randomness.
+    measured : float
+        How likely it is what `measure_noise` finds, and not about what there is.
     locally : float
-        How likely it is that around each pixel; otherwise it is the same everywhere.
+        If not, how likely it is that around each pixel; otherwise it is the same everywhere.
 
     Returns
     -------
     np.ndarray, shape (y, x), float32
     """
+    if rng.random() < measured:
+        found = measure_noise([pair.source])
+        if found.std:
+            return noise_map(pair.source, found.std, found.line)
     doubt = float(np.exp(rng.normal(0, 0.15)))
     line = pair.line
     if line is None or rng.random() >= locally:
