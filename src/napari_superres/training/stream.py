@@ -41,7 +41,7 @@ _SCENE_STREAM, _STEP_STREAM = 1, 2
 LOCALLY = 0.85
 """Usual share of noisy examples that are told the noise around each pixel. The others are told one
 number, as images are whose noise hardly grows with brightness."""
-MEASURED = 0.6
+MEASURED = 0.3
 """Usual share of noisy examples whose noise is measured, as that of a user's image is. On a coarse
 scan, where folded detail looks like noise, that is up to three times too much; the others are told
 about as much noise as there is."""
