@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari_superres.errors import InputError
 from napari_superres.plugin.view import plane_on_screen, visible_part
 from tests.plugin.conftest import canvas, finished, settle
 
@@ -67,3 +68,21 @@ def test_preview_of_a_stack_of_pyramids_takes_what_is_on_the_screen(viewer: Any)
     height, width = (n / 4 for n in viewer.canvas.size)
     assert np.abs(np.array(part.start) - (2, 700 - height / 2, 900 - width / 2)).max() < 2
     assert np.abs(np.array(part.stop) - (3, 700 + height / 2, 900 + width / 2)).max() < 2
+
+
+def test_a_layer_beside_the_screen_is_not_previewed(viewer: Any) -> None:
+    """A row of pixels at its border, far from where one looks, is nobody's preview."""
+    if not hasattr(viewer, "canvas"):
+        pytest.skip("napari before 0.9 does not tell")
+    layer = viewer.add_image(np.zeros((100, 120), np.uint8), contrast_limits=(0, 255))
+    camera = viewer.scene.camera
+    camera.zoom = 8
+    for center in ((50, 60), (50, 400), (-300, -300), (90, 110)):
+        camera.center = center
+        settle()
+        if min(center) < 0 or max(center) > 120:
+            with pytest.raises(InputError, match="Nothing of"):
+                visible_part(viewer, layer, "yx")
+        else:
+            part = visible_part(viewer, layer, "yx")
+            assert all(a <= c < b for a, c, b in zip(part.start, center, part.stop, strict=True))

@@ -126,14 +126,14 @@ def _drawn(viewer: Any, layer: Any) -> np.ndarray:
     seen = on_canvas(viewer, layer)
     if seen is not None and (_unit_ratios(viewer, layer) != 1).any():
         return seen  # napari itself takes the one unit for the other
-    corners = np.asarray(layer.corner_pixels, dtype=float)
-    if not layer.multiscale:
-        return corners
-    factor = np.asarray(layer.downsample_factors[layer.data_level])
-    drawn = np.stack([corners[0] * factor, (corners[1] + 1) * factor - 1])
+    drawn = np.asarray(layer.corner_pixels, dtype=float)
+    if layer.multiscale:
+        factor = np.asarray(layer.downsample_factors[layer.data_level])
+        drawn = np.stack([drawn[0] * factor, (drawn[1] + 1) * factor - 1])
     if seen is None:
         return drawn
-    # napari widens what it draws of multiscale layers to whole chunks.
+    # napari widens what it draws of multiscale layers to whole chunks, and takes the nearest pixel
+    # of a layer that lies outside of the canvas.
     return np.stack([np.maximum(drawn[0], seen[0]), np.minimum(drawn[1], seen[1])])
 
 
