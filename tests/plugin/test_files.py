@@ -80,6 +80,21 @@ def test_saved_layers_open_as_they_were(viewer: Any, tmp_path: Path, suffix: str
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_channel_that_was_renamed_in_the_viewer_is_saved_under_its_new_name(
+    viewer: Any, tmp_path: Path, suffix: str
+) -> None:
+    """Cameras call channels "C0" and the like; a name that somebody has typed is the better one."""
+    add_cells(viewer)
+    first, second = (str(tmp_path / f"{name}{suffix}") for name in "ab")
+    viewer.layers.save(first, plugin=PLUGIN)
+    layers = viewer.open(first, plugin=PLUGIN)  # napari numbers their names: there are such layers
+    layers[1].name = "tubulin"
+    viewer.layers.selection = set(layers)
+    viewer.layers.save(second, selected=True, plugin=PLUGIN)
+    assert [channel.name for channel in sr.read(second).channels] == ["DNA", "tubulin"]
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
 def test_layers_are_saved_under_the_name_that_napari_proposes(
     viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:

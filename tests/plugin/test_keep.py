@@ -12,12 +12,13 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.layers._layer_actions import _project
 from qtpy.QtWidgets import QApplication
 
 import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.cli import main
-from napari_superres.plugin import files, keep_row
+from napari_superres.plugin import files, keep_row, layer_to_image
 from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.widget import SuperresWidget
 from tests.plugin.conftest import choose_output, click, finished
@@ -203,3 +204,21 @@ def test_channels_run_into_one_file_and_others_into_a_folder(
     finished(panel)
     written = sorted(p.name for p in (tmp_path / "folder").iterdir())
     assert written == ["small_x2.ome.zarr", f"{channels[0].name}_x2.ome.zarr"]
+
+
+def test_a_projection_is_not_taken_for_its_file(
+    viewer: Any, channels: list[Any], panel: Any, said: list[str]
+) -> None:
+    """The command would make the stack finer, and say that these are the same pixels."""
+    viewer.layers.selection.active = channels[0]
+    _project(viewer.layers)
+    flat = viewer.layers[-1]
+    panel.layers.choose(flat)
+    panel.form.choose("bicubic", 2)
+    viewer.layers.selection = set()
+    panel.copy("command")
+    finished(panel)
+    assert said[-1].startswith(f"The source '{flat.name}' was not opened from a file.")
+    assert layer_to_image(channels[0]).source["path"]
+    channels[0].data = np.asarray(channels[0].data)[:, :30]
+    assert not layer_to_image(channels[0]).source

@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QSizePolicy
 
 from napari_superres.plugin.layer_history import PREVIEW
+from napari_superres.plugin.layers import source_of
 
 ROWS = 4
 """As many layers are shown without scrolling."""
@@ -200,8 +201,7 @@ def _in(layer: Any, layers: Any) -> bool:
 
 def _origin(layer: Any) -> Any:
     """Return the file or sample that a layer was opened from, which its other channels share."""
-    note = layer.metadata.get("superres_source", {}).get("source", {})
-    return layer.source.path or layer.source.sample or note.get("path")
+    return layer.source.path or layer.source.sample or source_of(layer).get("path")
 
 
 def _is_source(layer: Any) -> bool:

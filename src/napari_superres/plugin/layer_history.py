@@ -14,6 +14,10 @@ CUT = "superres_cut"
 """Key in the metadata of layers that have only part of their pixels as long as one swipes."""
 
 
+NOTE = "superres_source"
+"""Key in the metadata of layers, with what `layers.source_note` says of their pixels."""
+
+
 def history_of(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return the upscalings that a layer's metadata tells of, oldest first."""
     last = metadata.get("superres")

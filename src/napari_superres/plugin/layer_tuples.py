@@ -10,8 +10,8 @@ from napari.layers import Layer
 
 from napari_superres.errors import InputError
 from napari_superres.image import Channel, Image
-from napari_superres.plugin.layer_history import history_metadata
-from napari_superres.plugin.layers import layer_to_image
+from napari_superres.plugin.layer_history import NOTE, history_metadata
+from napari_superres.plugin.layers import layer_to_image, source_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,11 +172,7 @@ def _layer(
         "cache": is_far(image),
         "metadata": {
             **history_metadata(image.history),
-            "superres_source": {
-                "source": dict(image.source),
-                "metadata": dict(image.metadata),
-                "channel": channel.name,
-            },
+            NOTE: source_note(image, levels[0], title, channel.name),
         },
     }
     data = levels if len(levels) > 1 else levels[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ from napari_superres.arrays import as_image
 from napari_superres.errors import AxesError, InputError
 from napari_superres.image import Channel, Image, check_axes
 from napari_superres.plugin.layer_axes import layer_axes
-from napari_superres.plugin.layer_history import CUT, history_of
+from napari_superres.plugin.layer_history import CUT, NOTE, history_of
 from napari_superres.plugin.progressive import ProgressiveLevel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# What napari appends to the name of a layer where there is one of that name.
+_NUMBER = re.compile(r" \[\d+\]$")
 
 _IMAGE_LOOK = (
     "attenuation",
@@ -69,7 +73,7 @@ def layer_to_image(layer: Any, axes: str | None = None) -> Image:
     axes = axes or layer_axes(layer)
     check_axes(axes, levels[0].shape, layer.name)
     there = _placement(layer, axes)
-    note = layer.metadata.get("superres_source", {})
+    note = layer.metadata.get(NOTE, {})
     if isinstance(levels[0], ProgressiveLevel):
         image = levels[0].image
         return replace(
@@ -86,12 +90,46 @@ def layer_to_image(layer: Any, axes: str | None = None) -> Image:
             if note.get("levels") == "source"
             else tuple(as_image(x, axes).data for x in levels[1:])
         ),
-        source=note.get("source") or _source(layer, axes),
+        source=source_of(layer) or _file(layer, axes),
         metadata=note.get("metadata", {}),
         history=history_of(layer.metadata),
         **there,
     )
     return replace(image, channels=_channels(layer, image))
+
+
+def source_note(image: Image, pixels: Any, title: str, channel: str) -> dict[str, Any]:
+    """Return what a layer's metadata says under `NOTE`, of where its pixels come from.
+
+    Parameters
+    ----------
+    image : Image
+        With the source and what else its file says.
+    pixels : array
+        The layer's finest level.
+    title : str
+        The layer's name.
+    channel : str
+        That of its channel.
+    """
+    return {
+        "source": dict(image.source),
+        "metadata": dict(image.metadata),
+        "pixels": getattr(pixels, "name", None),
+        "title": title,
+        "channel": channel,
+    }
+
+
+def source_of(layer: Any) -> dict[str, Any]:
+    """Return where a layer's pixels come from; empty if that was not noted, or of other pixels.
+
+    napari hands metadata on to projections of a layer, and users give a layer other pixels.
+    """
+    note = layer.metadata.get(NOTE, {})
+    finest = layer.data[0] if layer.multiscale else layer.data
+    # Dask names an array after what it is made of.
+    return note["source"] if note and note["pixels"] == getattr(finest, "name", None) else {}
 
 
 def check_has_pixels(layer: Any) -> None:
@@ -213,7 +251,10 @@ def _channels(layer: Any, image: Image) -> tuple[Channel, ...]:
     if not isinstance(layer, ImageLayer) or layer.rgb:
         return (Channel(layer.name),)
     low, high = layer.contrast_limits
-    name = layer.metadata.get("superres_source", {}).get("channel", layer.name)
+    note = layer.metadata.get(NOTE, {})
+    # A layer may be called otherwise than its channel; who renames the layer means the channel.
+    kept = note.get("title") == _NUMBER.sub("", layer.name)
+    name = note["channel"] if kept else layer.name
     return (Channel(name, _color(layer), (float(low), float(high))),)
 
 
@@ -225,6 +266,6 @@ def _color(layer: Any) -> str | None:
     return "".join(f"{round(float(v) * 255):02X}" for v in colors[-1, :3])
 
 
-def _source(layer: Any, axes: str) -> dict[str, Any]:
+def _file(layer: Any, axes: str) -> dict[str, Any]:
     path = getattr(layer.source, "path", None)
-    return {"path": str(path), "axes": axes} if path else {}
+    return {"path": str(path), "axes": axes} if path and NOTE not in layer.metadata else {}

@@ -9,9 +9,9 @@ from napari.layers import Labels as LabelsLayer
 from qtpy.QtWidgets import QApplication
 
 from napari_superres.plugin.cell_cache import keep_at_most
-from napari_superres.plugin.layer_history import history_metadata
+from napari_superres.plugin.layer_history import NOTE, history_metadata
 from napari_superres.plugin.layer_tuples import is_far
-from napari_superres.plugin.layers import layer_kwargs, layer_to_image
+from napari_superres.plugin.layers import layer_kwargs, layer_to_image, source_note
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.progressive import ProgressiveLevel
 from napari_superres.plugin.refresh import keep_fresh
@@ -83,9 +83,8 @@ def on_demand_layer(layer: Any, image: Image, plan: Plan) -> Any:
     kwargs["metadata"] = {
         **kwargs["metadata"],
         **history_metadata(finer.history),
-        "superres_source": {
-            "source": dict(image.source),
-            "metadata": dict(image.metadata),
+        NOTE: {
+            **source_note(image, data[0], kwargs["name"], image.channels[0].name),
             "levels": "source",
         },
     }

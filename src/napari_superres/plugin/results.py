@@ -12,9 +12,9 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels as LabelsLayer
 
 from napari_superres.plugin.compare import Pair
-from napari_superres.plugin.layer_history import PREVIEW, history_metadata, history_of
+from napari_superres.plugin.layer_history import NOTE, PREVIEW, history_metadata, history_of
 from napari_superres.plugin.layer_tuples import one_channel
-from napari_superres.plugin.layers import layer_kwargs
+from napari_superres.plugin.layers import layer_kwargs, source_note
 from napari_superres.plugin.on_demand import on_demand_layer
 from napari_superres.plugin.origins import Origin, remember
 from napari_superres.selection import select
@@ -157,7 +157,7 @@ class Results:
     def _in_memory(self, source: Source, result: Pixels) -> str:
         plan = result.image.plan
         assert plan is not None
-        kwargs = self._kwargs(source, plan.scale, plan.spec.name, result.image)
+        kwargs = self._kwargs(source, plan, result.image, result.pixels)
         finer = self._add(source.layer, result.pixels, kwargs)
         remember(finer, Origin(source.image, plan))
         return f"Added '{finer.name}'.{source.changed}"
@@ -170,11 +170,11 @@ class Results:
             if len(sources) > 1:
                 own = select(result, channels=[i])
                 own = replace(own, source=one_channel(result, i))
-            kwargs = self._kwargs(source, plan.scale, plan.spec.name, own)
             at = result.axes.find("c") if len(sources) > 1 else -1
             whole = [result.data, *result.levels]
             levels = [_in_order(data, result.axes, at, i, source.image.axes) for data in whole]
             data = levels if len(levels) > 1 else levels[0]
+            kwargs = self._kwargs(source, plan, own, levels[0])
             finer = self._add(source.layer, data, kwargs)
             # The plan of several channels is not that of one.
             remember(finer, Origin(source.image, plan if len(sources) == 1 else None))
@@ -182,13 +182,12 @@ class Results:
         added = " and ".join(f"'{name}'" for name in names)
         return f"Wrote '{result.source['path']}' and added {added}.{sources[0].changed}"
 
-    def _kwargs(self, source: Source, scale: int, model: str, result: Image) -> dict[str, Any]:
-        kwargs = source.kwargs(scale, model)
-        notes = {"source": dict(result.source), "metadata": dict(result.metadata)}
+    def _kwargs(self, source: Source, plan: Plan, result: Image, pixels: Any) -> dict[str, Any]:
+        kwargs = source.kwargs(plan.scale, plan.spec.name)
         kwargs["metadata"] = {
             **kwargs["metadata"],
             **history_metadata(result.history),
-            "superres_source": notes,
+            NOTE: source_note(result, pixels, kwargs["name"], source.image.channels[0].name),
         }
         return kwargs
 
