@@ -71,7 +71,8 @@ class Image:
         What else the file says (``"ome_xml"``: its OME-XML text, ``"ome_image"``: which image in
         it this is, ``"imagej"``: its tags), handed on to the result.
     history : tuple of mapping
-        One record for each upscaling that led here, oldest first. JSON values.
+        One record for each upscaling that led here, oldest first. JSON values. Where channels were
+        made in different ways, each record says under ``channel`` which of them it is of.
     warnings : tuple of str
         What a user should know of this source, such as chunks that are missing.
     plan : Plan or None

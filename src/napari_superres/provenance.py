@@ -101,10 +101,11 @@ _SAMPLES = {
 
 def _sentences(record: Mapping[str, Any]) -> str:
     plan = record["plan"]
+    images = f"Images of channel {record['channel']}" if "channel" in record else "Images"
     text = [
-        f"Images were upscaled {plan['scale']}-fold along x and y, plane by plane, with the model "
-        f"'{Path(record['model']).name}' (trained on {record['trained_on'].rstrip('.')}; licence "
-        f"{record['licence']}) in "
+        f"{images} were upscaled {plan['scale']}-fold along x and y, plane by plane, with the "
+        f"model '{Path(record['model']).name}' (trained on {record['trained_on'].rstrip('.')}; "
+        f"licence {record['licence']}) in "
         f"{record['program']} {record['version']} ({record['engine']}, {plan['precision']})."
     ]
     weights = [sha for sha in record["weights"].values() if sha]

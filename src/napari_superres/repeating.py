@@ -200,6 +200,11 @@ def _since_file(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, A
     first = len(history) - 1
     while first and history[first - 1]["source"].get("path") == history[-1]["source"].get("path"):
         first -= 1
+    if any("channel" in record for record in history[first:]):
+        raise InputError(
+            "The channels of this result were made in different ways.",
+            "Open it in napari, and copy how each of its layers was made.",
+        )
     return history[first:]
 
 

@@ -18,9 +18,13 @@ from qtpy.QtWidgets import QApplication
 import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.cli import main
-from napari_superres.plugin import files, keep_row, layer_to_image
+from napari_superres.errors import InputError
+from napari_superres.plugin import files, keep_row, layer_to_image, upscale_layer
+from napari_superres.plugin.layer_history import history_of
 from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.widget import SuperresWidget
+from napari_superres.provenance import methods_text
+from napari_superres.repeating import as_python, keywords
 from tests.plugin.conftest import choose_output, click, finished
 
 if TYPE_CHECKING:
@@ -204,6 +208,65 @@ def test_channels_run_into_one_file_and_others_into_a_folder(
     finished(panel)
     written = sorted(p.name for p in (tmp_path / "folder").iterdir())
     assert written == ["small_x2.ome.zarr", f"{channels[0].name}_x2.ome.zarr"]
+
+
+def test_channels_that_were_run_alike_are_told_as_one_result(
+    viewer: Any, channels: list[Any], panel: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    """A history of two upscalings is that of a result four times as fine."""
+    channels[0].name, channels[1].name = "DNA", "actin"
+    panel.form.choose("microscopy-x2")
+    click(qtbot, panel.run_button)
+    finished(panel)
+    whole = sr.upscale(sr.read(tmp_path / "two channels.ome.tif"), "microscopy-x2")
+    panel.copy("command")
+    assert copied().count("superres upscale") == 1
+    target = tmp_path / "r.ome.zarr"
+    panel.export(str(target))
+    finished(panel)
+    result = sr.read(target)
+    assert [channel.name for channel in result.channels] == ["DNA", "actin"]
+    (record,) = result.history
+    assert keywords(record) == keywords(whole.history[0])
+    assert record["plan"]["shape"] == [2, 3, 48, 56]
+    exec(as_python(result.history, str(tmp_path / "again.ome.zarr")), {})
+    again = sr.read(tmp_path / "again.ome.zarr").data.compute()
+    assert np.array_equal(again, whole.data.compute())
+    # Each layer of the file tells of its channel, and together they tell of all again.
+    viewer.layers.clear()
+    layers = [viewer.add_layer(Layer.create(*layer)) for layer in open_layers(str(target))]
+    titles = [f"{name} [x2 microscopy-x2]" for name in ("DNA", "actin")]
+    assert [layer.name for layer in layers] == titles
+    viewer.layers.selection = {layers[1]}
+    panel.copy("command")
+    assert "--channels=1" in copied()
+    viewer.layers.selection = set(layers)
+    panel.copy("command")
+    assert "--channels" not in copied()
+    assert copied().count("superres upscale") == 1
+
+
+def test_channels_that_were_made_in_different_ways_keep_their_own_histories(
+    viewer: Any, channels: list[Any], panel: Any, tmp_path: Path, said: list[str]
+) -> None:
+    """One after the other they would be a result of a result."""
+    channels[0].name, channels[1].name = "DNA", "actin"
+    results = [
+        viewer.add_layer(upscale_layer(layer, model, scale=2))
+        for layer, model in zip(channels, ("bicubic", "lanczos"), strict=True)
+    ]
+    viewer.layers.selection = set(results)
+    target = tmp_path / "r.ome.zarr"
+    panel.export(str(target))
+    finished(panel)
+    result = sr.read(target)
+    assert "Images of channel 1 were upscaled" in methods_text(result.history)
+    with pytest.raises(InputError, match="made in different ways"):
+        as_python(result.history)
+    layers = [Layer.create(*layer) for layer in open_layers(str(target))]
+    for layer, before in zip(layers, results, strict=True):
+        assert history_of(layer.metadata) == history_of(before.metadata)
+        assert layer.name == before.name
 
 
 def test_a_projection_is_not_taken_for_its_file(

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushB
 from napari_superres.errors import InputError
 from napari_superres.plugin.files import folder_of
 from napari_superres.plugin.layer_axes import layer_axes
-from napari_superres.plugin.layer_history import history_of
+from napari_superres.plugin.layer_history import history_of, joined_history
 from napari_superres.plugin.layer_tuples import joined
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.view import plane_on_screen
@@ -149,6 +149,9 @@ def to_clipboard(kind: str, made: Sequence[Sequence[Record]]) -> str:
     InputError
         If one of them cannot be said like that.
     """
+    together = joined_history(made)
+    if together[-1]["source"].get("path") and "channel" not in together[-1]:
+        made = [together]  # the channels of one file are made at once
     texts = dict.fromkeys(text_of(kind, history) for history in made)
     QApplication.clipboard().setText("\n".join(texts))
     return f"Copied {_WORDS[kind]}: paste it where you need it."

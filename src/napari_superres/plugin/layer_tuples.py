@@ -10,7 +10,14 @@ from napari.layers import Layer
 
 from napari_superres.errors import InputError
 from napari_superres.image import Channel, Image
-from napari_superres.plugin.layer_history import NOTE, history_metadata
+from napari_superres.plugin.layer_history import (
+    NOTE,
+    channel_history,
+    channel_place,
+    history_metadata,
+    joined_history,
+    joined_source,
+)
 from napari_superres.plugin.layers import layer_to_image, source_note
 
 if TYPE_CHECKING:
@@ -52,9 +59,12 @@ def image_to_layer_data(image: Image) -> list[LayerTuple]:
     tuples = []
     for i, channel in enumerate(image.channels):
         pixels = [level[(slice(None),) * position + (i,)] for level in levels]
-        title = _title(image, channel, number=i)
         several = len(image.channels) > 1
-        own = replace(image, source=one_channel(image, i)) if several else image
+        own = image
+        if several:
+            history = channel_history(image.history, i)
+            own = replace(image, source=one_channel(image, i), history=history)
+        title = _title(own, channel, number=i)
         tuples.append(_layer(own, pixels, channel, title, several=several))
     return tuples
 
@@ -109,12 +119,7 @@ def joined(images: Sequence[Image]) -> Image:
                 "not channels of one image.",
                 "Save them one by one.",
             )
-    # OME's order: channels before z, after time.
-    axes, place = first.axes, 0
-    while place < len(axes) and axes[place] not in "zyxs":
-        place += 1
-    history = [record for image in images for record in image.history]
-    unique = [record for i, record in enumerate(history) if record not in history[:i]]
+    axes, place = first.axes, channel_place(first.axes)
     return Image(
         data=da.stack([image.data for image in images], axis=place),
         axes=axes[:place] + "c" + axes[place:],
@@ -124,9 +129,9 @@ def joined(images: Sequence[Image]) -> Image:
         channels=tuple(image.channels[0] for image in images),
         name=first.name,
         is_labels=first.is_labels,
-        source=_all_channels(images),
+        source=joined_source([image.source for image in images]),
         metadata=first.metadata,
-        history=tuple(unique),
+        history=joined_history([image.history for image in images]),
     )
 
 
@@ -143,19 +148,6 @@ def one_channel(image: Image, index: int) -> dict[str, Any]:
     earlier = image.source.get("channels", range(len(image.channels)))
     count = image.source.get("channel_count", len(image.channels))
     return {**image.source, "channels": [earlier[index]], "channel_count": count}
-
-
-def _all_channels(images: Sequence[Image]) -> dict[str, Any]:
-    """Return where channels that are shown as one image come from; empty if from several files."""
-    sources = [dict(image.source) for image in images]
-    channels = [i for source in sources for i in source.pop("channels", ())]
-    first = sources[0]
-    if any(source != first for source in sources) or len(channels) != len(images):
-        return {}
-    count = first.pop("channel_count")
-    if channels == list(range(count)):
-        return first
-    return {**first, "channels": channels, "channel_count": count}
 
 
 def _layer(

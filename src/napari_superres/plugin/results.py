@@ -12,7 +12,13 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels as LabelsLayer
 
 from napari_superres.plugin.compare import Pair
-from napari_superres.plugin.layer_history import NOTE, PREVIEW, history_metadata, history_of
+from napari_superres.plugin.layer_history import (
+    NOTE,
+    PREVIEW,
+    channel_history,
+    history_metadata,
+    history_of,
+)
 from napari_superres.plugin.layer_tuples import one_channel
 from napari_superres.plugin.layers import layer_kwargs, source_note
 from napari_superres.plugin.on_demand import on_demand_layer
@@ -169,7 +175,8 @@ class Results:
             own = result
             if len(sources) > 1:
                 own = select(result, channels=[i])
-                own = replace(own, source=one_channel(result, i))
+                history = channel_history(result.history, i)
+                own = replace(own, source=one_channel(result, i), history=history)
             at = result.axes.find("c") if len(sources) > 1 else -1
             whole = [result.data, *result.levels]
             levels = [_in_order(data, result.axes, at, i, source.image.axes) for data in whole]
