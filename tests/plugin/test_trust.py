@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from napari.layers import Layer
 from napari.utils._proxies import PublicOnlyProxy
 
 import napari_superres as sr
+from napari_superres.arrays import as_image
 from napari_superres.errors import InputError
+from napari_superres.image import Channel
 from napari_superres.plugin import (
     consistency_layer,
     files,
@@ -214,6 +217,24 @@ def test_a_result_from_a_file_finds_its_source(viewer: Any, tmp_path: Any) -> No
     (tmp_path / "a.ome.tif").unlink()
     with pytest.raises(InputError, match="is not in the viewer"):
         consistency_layer(viewer, result)
+
+
+@pytest.mark.parametrize("names", [("DNA", "actin"), ("", "")])
+def test_a_part_of_channels_from_a_file_finds_its_own_source(
+    viewer: Any, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Next to another channel, or another part, a sound result looks broken."""
+    values = np.random.default_rng(2).integers(0, 999, (3, 64, 80), dtype=np.uint16)
+    channels = tuple(Channel(name) for name in ("first", *names))
+    path, finer = tmp_path / "a.ome.tif", tmp_path / "b.ome.zarr"
+    sr.write(replace(as_image(values, "cyx"), channels=channels), path)
+    region = np.s_[10:50, 8:72]
+    part = sr.upscale(sr.read(path), "nearest", scale=2, channels=[1, 2], region=region)
+    sr.write(part, finer)
+    for result in viewer.open(str(finer), plugin="napari-superres"):
+        residual = consistency_layer(viewer, result).data
+        assert residual.shape == (40, 64)
+        assert not residual.any()
 
 
 def test_a_result_that_was_run_into_a_file_is_checked_against_its_layer(

@@ -257,16 +257,16 @@ def _pair(look: Look, meter: Meter) -> Generator[object, None, tuple[Image, Imag
 
 
 def _from_file(look: Look) -> Origin:
-    from napari_superres.trust.matching import source_of
+    from napari_superres.trust.matching import match, source_of
 
-    source = source_of(look.image)
+    source = match(look.image, source_of(look.image), None).source
     if source is None:
         raise InputError(
             f"The source of '{look.layer.name}' is not in the viewer, and not where its history "
             "says.",
             "Make the result again from its source, which then need not be searched for.",
         )
-    return Origin(source.transposed(look.image.axes))
+    return Origin(source)
 
 
 def _computed(

@@ -99,6 +99,8 @@ def named_channels(image: Image, other: Image) -> list[int] | None:
 def source_of(result: Image) -> Image | None:
     """Return the image that a result was made from, if its history names a file that is there.
 
+    Of several channels those that were made finer.
+
     Parameters
     ----------
     result : Image
@@ -107,18 +109,20 @@ def source_of(result: Image) -> Image | None:
     -------
     Image or None
     """
-    if not result.history:
+    # Channels that were made finer one by one may come from several files.
+    if not result.history or "channel" in result.history[-1]:
         return None
     facts = result.history[-1].get("source", {})
     path = str(facts.get("path", ""))
     if not path or not ("://" in path or os.path.exists(path)):
         return None
-    return read(
+    source = read(
         path,
         axes=facts.get("axes"),
         series=int(facts.get("series", 0)),
         level=int(facts.get("level", 0)),
     )
+    return select(source, channels=facts.get("channels"))
 
 
 def _scale(result: Image, source: Image | None) -> int:
