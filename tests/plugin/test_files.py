@@ -204,14 +204,20 @@ def test_a_turned_layer_is_not_saved_upright_in_silence(
     write_image(str(tmp_path / "a.ome.tif"), [straight.as_layer_data_tuple()])
     assert not told
     for i, (name, value) in enumerate(
-        {"rotate": (0, 0, 30), "shear": (0, 0, 0.2), "affine": np.diag([1, 1, 2, 1])}.items()
+        {
+            "rotate": (0, 0, 30),
+            "shear": (0, 0, 0.2),
+            "affine": np.diag([1, 1, 2, 1]),
+            "scale": (0.5, -0.2, 0.2),
+        }.items()
     ):
         before = getattr(turned, name)
         setattr(turned, name, value)
         write_image(str(tmp_path / f"{i}.ome.tif"), [turned.as_layer_data_tuple()])
         setattr(turned, name, before)
         assert len(told) == i + 1, name
-    assert told[-1].startswith("Rotation, shear and affine transform of 'actin' are not in the")
+        assert sr.read(tmp_path / f"{i}.ome.tif").pixel_size == (0.5, 0.2, 0.2)
+    assert told[-1].startswith("Rotation, flip, shear and affine transform of 'actin' are not in")
 
 
 def test_nothing_is_overwritten(viewer: Any, tmp_path: Path) -> None:

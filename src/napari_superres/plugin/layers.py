@@ -54,8 +54,8 @@ def layer_to_image(layer: Any, axes: str | None = None) -> Image:
     Returns
     -------
     Image
-        With the layer's pixel size, units and translation. Rotation, shear and affine of the layer
-        are left to `layer_kwargs`.
+        With the layer's pixel size, units and translation. Flips, which are negative scales of the
+        layer, rotation, shear and affine are left to `layer_kwargs`.
 
     Raises
     ------
@@ -222,6 +222,7 @@ def data_steps(layer: Any) -> np.ndarray:
 def is_turned(layer: Any) -> bool:
     """Return whether a layer is placed by more than the pixel size and translation of files."""
     straight = np.allclose(layer.rotate, np.eye(layer.ndim)) and np.allclose(layer.shear, 0)
+    straight = straight and min(layer.scale) > 0
     return not (straight and np.array_equal(layer.affine.affine_matrix, np.eye(layer.ndim + 1)))
 
 
@@ -239,7 +240,7 @@ def _placement(layer: Any, axes: str) -> dict[str, Any]:
     extra = "s" in axes
     units = [None if str(u) in ("pixel", "dimensionless") else str(u) for u in layer.units]
     return {
-        "pixel_size": (*map(float, layer.scale), *(1.0,) * extra),
+        "pixel_size": (*map(float, np.abs(layer.scale)), *(1.0,) * extra),
         "units": (*units, *(None,) * extra),
         "translation": (*map(float, layer.translate), *(0.0,) * extra),
     }

@@ -46,8 +46,8 @@ def tell_turned(layers: Iterable[Any]) -> None:
     names = [f"'{layer.name}'" for layer in layers if is_turned(layer)]
     if names:
         show_warning(
-            f"Rotation, shear and affine transform of {', '.join(names)} are not in the file: "
-            "opened again, it lies upright."
+            f"Rotation, flip, shear and affine transform of {', '.join(names)} are not in the "
+            "file: opened again, it lies upright."
         )
 
 
