@@ -220,6 +220,15 @@ def test_a_turned_layer_is_not_saved_upright_in_silence(
     assert told[-1].startswith("Rotation, flip, shear and affine transform of 'actin' are not in")
 
 
+def test_napari_tells_why_layers_are_not_saved(viewer: Any, tmp_path: Path) -> None:
+    """It takes some errors of a plugin for a sign that there is none for this format."""
+    stack = viewer.add_image(np.zeros((3, 20, 30), np.uint8), name="stack")
+    viewer.layers.selection = {stack}
+    for plugin in (None, PLUGIN):
+        with pytest.raises(sr.OutputError, match=r"Which axis is which in the layer 'stack'"):
+            viewer.layers.save(str(tmp_path / "stack.ome.tif"), selected=True, plugin=plugin)
+
+
 def test_nothing_is_overwritten(viewer: Any, tmp_path: Path) -> None:
     """A result is not worth another one that took a night."""
     layer = add_cells(viewer)[0]

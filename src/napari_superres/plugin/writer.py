@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.utils import progress
 
+from napari_superres.errors import OutputError
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.job import run
 from napari_superres.job.destination import KINDS
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 def write_ome_zarr(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
     """Write layers as `write_image` does, to OME-Zarr unless the path names another format."""
-    return write_image(_with_ending(path, ".ome.zarr"), layer_data)
+    return _write(_with_ending(path, ".ome.zarr"), layer_data)
 
 
 def write_ome_tiff(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
     """Write layers as `write_image` does, to OME-TIFF unless the path names another format."""
-    return write_image(_with_ending(path, ".ome.tif"), layer_data)
+    return _write(_with_ending(path, ".ome.tif"), layer_data)
 
 
 def write_image(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
@@ -59,6 +60,14 @@ def write_image(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
             bar.n = 0
             bar.update(round(1000 * step.fraction))
     return [path]
+
+
+def _write(path: str, layer_data: Sequence[LayerTuple]) -> list[str]:
+    try:
+        return write_image(path, layer_data)
+    except ValueError as error:
+        # napari understands a ValueError as: there is no plugin for this format.
+        raise OutputError(f"Nothing was saved. {error}") from error
 
 
 def _with_ending(path: str, ending: str) -> str:
