@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -283,3 +284,22 @@ def _begin(panel: Any, engine: Engine) -> Any:
 
 def _no_space(*arguments: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_was_computed_is_freed_with_its_layers(viewer: Any, noise: Any, panel: Any) -> None:
+    """A day's results stay in memory with the workers, which napari keeps for good."""
+    upscale_active_layer(viewer)
+    until(lambda: len(viewer.layers) == 2)
+    choose_output(panel, "memory")
+    for run in (panel.run, panel.preview, panel.trust.consistency):
+        run()
+        until(lambda: panel.progress.work is None and panel.trust.progress.work is None)
+    settle()
+    assert len(viewer.layers) == 6
+    layers = [weakref.ref(layer) for layer in viewer.layers]
+    pixels = weakref.ref(viewer.layers["noise [x2 lanczos]"].data)
+    viewer.layers.clear()
+    settle(0.5)
+    gc.collect()
+    assert not [layer() for layer in layers if layer() not in (None, noise)]
+    assert pixels() is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 
@@ -15,7 +15,13 @@ from napari_superres.plugin.results import Results
 from napari_superres.plugin.widget import SuperresWidget
 from napari_superres.plugin.work import Work
 
-_running: set[Work] = set()
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_superres.plan import Plan
+
+_running: dict[Work, Callable[[Plan], str]] = {}
+"""What runs, which nobody else holds, and what will show its result."""
 
 
 def open_panel(napari_viewer: Any) -> SuperresWidget:
@@ -106,10 +112,14 @@ def upscale_active_layer(napari_viewer: Any) -> None:
     except SuperresError as error:
         say(error)
         return
-    show = Results(napari_viewer).on_demand(layer, image)
     work = Work(partial(steps.prepare, image, {}))
-    work.succeeded.connect(lambda plan: show_info(show(plan)))
+    _running[work] = Results(napari_viewer).on_demand(layer, image)
+    # Connections last as long as the work, which napari never lets go of: they hold no layer.
+    work.succeeded.connect(partial(_show, work))
     work.failed.connect(say)
-    work.ended.connect(partial(_running.discard, work))
-    _running.add(work)  # nobody else holds it while it runs
+    work.ended.connect(partial(_running.pop, work))
     work.start()
+
+
+def _show(work: Work, plan: Plan) -> None:
+    show_info(_running[work](plan))

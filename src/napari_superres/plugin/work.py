@@ -41,7 +41,7 @@ class Work(QObject):
         super().__init__()
         self.meter = Meter()
         self.title = title
-        self._steps = steps
+        self._steps: Steps | None = steps
         self._stop = threading.Event()
         self._result: Any = None
         self._error: Exception | None = None
@@ -64,6 +64,7 @@ class Work(QObject):
         return self._stop.is_set()
 
     def _run(self) -> None:
+        assert self._steps is not None
         try:
             with on_tick(self._tick), closing(self._steps(self.meter)) as steps:
                 self._result = _drained(steps, self._check)
@@ -80,10 +81,13 @@ class Work(QObject):
             raise Cancelled("Cancelled.")
 
     def _end(self) -> None:
-        if self._error is not None:
-            self.failed.emit(self._error)
+        result, error = self._result, self._error
+        # napari lets go of no worker, and so of nothing that its work still holds.
+        self._steps = self._result = self._error = None
+        if error is not None:
+            self.failed.emit(error)
         else:
-            self.succeeded.emit(self._result)
+            self.succeeded.emit(result)
         self.ended.emit()
 
 
