@@ -262,3 +262,23 @@ def test_every_model_says_what_it_would_give(noise: Any, panel: Any) -> None:
         expected = f"3 x {400 * scale} x {500 * scale} · uint16"
         assert words(panel.result).startswith(expected), model
         assert panel.run_button.isEnabled(), model
+
+
+@pytest.mark.parametrize("output", ["memory", "on demand"])
+def test_a_failure_names_its_layer(
+    viewer: Any, panel: Any, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several layers one would not know which to leave out."""
+    said: list[str] = []
+    for module in ("notify", "refresh"):
+        monkeypatch.setattr(f"napari_superres.plugin.{module}.show_error", said.append)
+    viewer.add_image(np.full((20, 20), 2**28, np.uint32), name="deep", contrast_limits=(0, 2**29))
+    panel.form.choose("lanczos", 2)
+    choose_output(panel, output)
+    panel.run()
+    finished(panel)
+    if output == "on demand":
+        level = viewer.layers[-1].data[0]
+        level.show((range(40), range(40)))
+        until(lambda: bool(said))
+    assert said[0].startswith("'deep' has pixels of type uint32")

@@ -78,7 +78,7 @@ class ProgressiveLevel:
         plan = for_viewing(image.plan)
         canonical = source.transposed(plan.axes)
         coarse = make_plan(canonical, "nearest", scale=plan.scale, dtype=_converted(plan))
-        self._fine = UpscaledArray(canonical.data, plan)
+        self._fine = UpscaledArray(canonical.data, plan, name=source.called)
         self._coarse = UpscaledArray(canonical.data, coarse)
         # Position of each of our axes in the canonical order, and back.
         self._to_canonical = [image.axes.index(a) for a in plan.axes]

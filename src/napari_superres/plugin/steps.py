@@ -224,7 +224,7 @@ def fetch(spec: ModelSpec, meter: Meter) -> Generator[object, None, ModelSpec]:
 def _computed(
     image: Image, plan: Plan, tiling: Plan, region: tuple[slice, ...], meter: Meter
 ) -> Generator[object, None, Pixels]:
-    array = UpscaledArray(image.transposed(plan.axes).data, tiling)
+    array = UpscaledArray(image.transposed(plan.axes).data, tiling, name=image.called)
     work = filled(array, region, meter)
     times, counts = [time.monotonic()], [0]
     try:

@@ -277,7 +277,8 @@ def _computed(
     part: Literal["result", "spread"],
 ) -> Generator[object, None, np.ndarray]:
     """Compute part of a result, given and returned with the axes of `image`."""
-    array = UpscaledArray(image.transposed(plan.axes).data, for_viewing(plan), part)
+    pixels, tiling = image.transposed(plan.axes).data, for_viewing(plan)
+    array = UpscaledArray(pixels, tiling, part, image.called)
     canonical = tuple(region[image.axes.index(a)] for a in plan.axes)
     pixels = yield from filled(array, canonical, meter)
     return pixels.transpose([plan.axes.index(a) for a in image.axes])
