@@ -149,11 +149,13 @@ def read_window(image: Image, window: dict[str, slice], channel: int) -> np.ndar
     Returns
     -------
     np.ndarray, shape (planes, y, x), float64
-        One plane, or one for each colour of an RGB picture.
+        The planes of the window in their order; of an RGB picture one for each colour, those of
+        one place together.
     """
     index = {**window, "c": slice(channel, channel + 1), "s": slice(0, 3)}
     part = image.data[tuple(index[a] for a in image.axes)]
     # The function itself: by its name, dask would first import all of distributed.
     values = np.asarray(part.compute(scheduler=get_sync, callbacks=[]), dtype=np.float64)
-    values = np.moveaxis(values, (image.axes.index("y"), image.axes.index("x")), (-2, -1))
+    last = [image.axes.index(axis) for axis in "syx" if axis in image.axes]
+    values = np.moveaxis(values, last, range(-len(last), 0))
     return values.reshape(-1, *values.shape[-2:])

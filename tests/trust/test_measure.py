@@ -213,6 +213,24 @@ def test_a_result_that_flickers_is_called_so(tmp_path: Path) -> None:
     assert "flickers" in str(measured)
 
 
+@pytest.mark.parametrize("axes", ["ztyxc", "cztyx", "ctzyx", "tczyx"])
+def test_a_colour_picture_flickers_wherever_its_colours_are(axes: str) -> None:
+    """Where colours came before planes, they were taken for planes."""
+    rng = np.random.default_rng(0)
+    still = ndimage.gaussian_filter(rng.normal(0, 1, (64, 64, 3)), (2, 2, 0)) * 1000
+    source = np.broadcast_to(still * [1, 2, 3], (4, 5, 64, 64, 3))
+    source = source + rng.normal(0, 1, source.shape)  # z t y x c
+    shaken = rng.normal(0, 30, (4, 5, 128, 128, 3))
+    fine = source.repeat(2, axis=2).repeat(2, axis=3) + shaken
+    order = ["ztyxc".index(a) for a in axes]
+    measured = sr.measure(fine.transpose(order), source.transpose(order), axes=axes, rgb=True)
+    expected = sr.measure(fine, source, axes="ztyxc", rgb=True)
+    found = {one.axis: one.ratio for one in measured.channels[0].flicker}
+    for one in expected.channels[0].flicker:
+        assert one.ratio > 10
+        assert found[one.axis] == pytest.approx(one.ratio, rel=0.1)  # of other windows
+
+
 def test_only_a_sample_of_a_large_image_is_read() -> None:
     """A terabyte is measured as quickly as a gigabyte."""
     read = []
