@@ -307,6 +307,24 @@ def test_channels_in_another_order_are_measured_on_their_own(names: tuple[str, s
         assert channel.similarity.nrmse == 0
 
 
+@pytest.mark.parametrize("part", [None, [0]])
+def test_a_part_of_chosen_channels_is_measured_against_those(
+    tmp_path: Path, part: list[int] | None
+) -> None:
+    """The figures were those of another channel of the file, where its channels have no names."""
+    values = np.random.default_rng(0).integers(100, 4000, (3, 40, 44), dtype=np.uint16)
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, values, metadata={"axes": "CYX"}, photometric="minisblack")
+    whole = sr.read(path)
+    origin = {**whole.source, "channels": [2, 1], "channel_count": 3}
+    chosen = replace(select(whole, [2, 1]), source=origin)  # as a layer of napari
+    result = sr.upscale(chosen, "nearest", scale=2, channels=part)
+    for source in (None, whole, chosen):
+        for channel in sr.measure(result, source).channels:
+            assert channel.light is not None
+            assert channel.light.residual == 0
+
+
 def test_a_truth_is_paired_by_the_names_of_its_channels() -> None:
     """A reference from another microscope lists its filters in its own order."""
     source = _two_channels(("DNA", "actin"))

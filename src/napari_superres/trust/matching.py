@@ -215,6 +215,10 @@ def _channels(image: Image, result: Image) -> list[int] | None:
     """Return where the result's channels lie in an image; None, all of them, if nothing tells."""
     named = named_channels(image, result)
     part = _part(result, "c")
+    chosen = result.history[-1].get("source", {}).get("channels") if result.history else None
+    if chosen and image.source.get("channels") != chosen:
+        # The part counts in the channels that were chosen, the image in those of the file.
+        part = [chosen[i] for i in part or range(len(chosen))]
     if named or len(part) != result.size("c") or not all(0 <= i < image.size("c") for i in part):
         return named
     return part
