@@ -168,6 +168,11 @@ def test_channels_that_are_colours_are_one_picture(
     tifffile.imwrite(path, values, metadata={"axes": "CYX"}, photometric="minisblack")
     assert _run(arguments) == 0
     np.testing.assert_array_equal(sr.read(target).data[::2, ::2], np.moveaxis(values, 0, 2))
+    for source in ([], ["--source", str(path)]):
+        capsys.readouterr()
+        assert _run(["measure", str(target), "--json", *source]) == 0
+        (measured,) = json.loads(capsys.readouterr().out)["channels"]
+        assert measured["light"]["residual"] == 0
     tifffile.imwrite(path, values[0])
     assert _run([*arguments, "--overwrite"]) == 4
     assert "names no axis 'c' for the colours" in capsys.readouterr().err

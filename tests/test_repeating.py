@@ -184,6 +184,31 @@ def test_what_was_said_when_reading_is_said_again(reading: dict[str, Any], tmp_p
         assert np.array_equal(again.data.compute(), result.data.compute())
 
 
+@pytest.mark.parametrize("letters", [{"rgb": True}, {"axes": "syx"}, {"axes": "zyx"}])
+def test_how_the_axes_of_a_file_were_taken_is_said_again(
+    letters: dict[str, Any], tmp_path: Path
+) -> None:
+    """Three channels of their own came out, where the result was one colour picture."""
+    path = tmp_path / "slide.tif"
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), np.uint8)
+    tifffile.imwrite(path, values, metadata={"axes": "CYX"}, photometric="minisblack")
+    result = sr.upscale(sr.read(path), "microscopy-x2", **letters)
+    exec(as_python(result.history, str(tmp_path / "two.ome.zarr")), {})
+    made = ["two"]
+    if letters == {"axes": "zyx"}:
+        with pytest.raises(InputError, match="not that of a single command"):
+            as_command(result.history)
+    else:
+        assert run(as_command(result.history, str(tmp_path / "one.ome.zarr"))) == 0
+        made.append("one")
+    for name in made:
+        again = sr.read(tmp_path / f"{name}.ome.zarr")
+        assert sorted(again.axes) == sorted(result.axes)
+        same = again.transposed(result.axes)
+        assert np.array_equal(same.data.compute(), result.data.compute())
+        assert sr.measure(again).source == "slide"
+
+
 def test_result_lies_beside_its_source_unless_told(source: Image, tmp_path: Path) -> None:
     """Where people look for it first."""
     result = sr.upscale(source, "nearest")

@@ -82,11 +82,15 @@ def _named_channels(x: Any, axes: str) -> tuple[Channel, ...]:
 
 
 def _renamed(image: Image, axes: str) -> Image:
-    """Return an image with other letters for its axes, and channels only if ``c`` is the same."""
+    """Return an image with other letters for its axes, and channels only if ``c`` is the same.
+
+    Its source says which letters: the file alone does not tell how its pixels were taken.
+    """
     if axes == image.axes:
         return image
     kept = image.channels if axes.find("c") == image.axes.find("c") else ()
-    return replace(image, axes=axes, channels=kept)
+    source = {**image.source, "taken_as": axes} if image.source else image.source
+    return replace(image, axes=axes, channels=kept, source=source)
 
 
 class _View:

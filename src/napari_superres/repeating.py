@@ -118,7 +118,9 @@ def as_python(history: Sequence[Mapping[str, Any]], output: str | None = None) -
         # Where there is a spread, both come back.
         pair = "spread" in record or record["plan"]["samples"] != 1
         names = ("_, image" if "spread" in record else "image, _") if pair else "image"
-        lines.append(f"{names} = {call('sr.upscale', 'image', record, **selected(record))}")
+        taken = {"axes": axes} if (axes := record["source"].get("taken_as")) else {}
+        others = {**taken, **selected(record)}
+        lines.append(f"{names} = {call('sr.upscale', 'image', record, **others)}")
     lines.append(f"sr.write(image, {output or default_output(records)!r})")
     return "\n".join(lines) + "\n"
 
@@ -153,6 +155,8 @@ def as_command(history: Sequence[Mapping[str, Any]], output: str | None = None) 
         limits_of = dict(zip(chosen, found["limits"], strict=True))
         # Those that are not chosen need some, and make no pixel.
         found["limits"] = [limits_of.get(i, (0.0, 1.0)) for i in range(source["channel_count"])]
+    if "taken_as" in source:
+        words.append("--rgb")
     words.append(f"--model={record['model']}")
     for key, value in {**found, **part}.items():
         words += _option(key, value)
@@ -223,7 +227,9 @@ def _check_one_command(records: Sequence[Mapping[str, Any]]) -> None:
     spec = MODELS.get(last["model"])
     # A plane's random numbers depend on its place among all planes of the file.
     random = spec is not None and spec.unit == "plane" and bool(last["source"].get("channels"))
-    if len(records) > 1 or random:
+    # Other letters for axes that a file has named are words of Python, but for colours.
+    renamed = "s" not in last["source"].get("taken_as", "s")
+    if len(records) > 1 or random or renamed:
         raise InputError(
             "This result is not that of a single command.", "Copy it as Python, which can say it."
         )

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from napari_superres.arrays import as_image
 from napari_superres.errors import InputError
 from napari_superres.formats import read
 from napari_superres.selection import select
@@ -116,13 +117,14 @@ def source_of(result: Image) -> Image | None:
     path = str(facts.get("path", ""))
     if not path or not ("://" in path or os.path.exists(path)):
         return None
-    source = read(
+    found = read(
         path,
         axes=facts.get("axes"),
         series=int(facts.get("series", 0)),
         level=int(facts.get("level", 0)),
     )
-    return select(source, channels=facts.get("channels"))
+    chosen = select(found, channels=facts.get("channels"))
+    return as_image(chosen, facts.get("taken_as"))
 
 
 def _scale(result: Image, source: Image | None) -> int:
@@ -148,6 +150,8 @@ def _scale(result: Image, source: Image | None) -> int:
 
 def _aligned(image: Image, result: Image, what: str) -> Image:
     """Return an image with the result's channels and axes, in their order."""
+    if result.rgb and not image.rgb and image.size("c") in (3, 4):
+        image = as_image(image, rgb=True)  # taken so when the result was made
     if "c" in image.axes:
         image = select(image, _channels(image, result))
     # A TIFF drops axes of length 1: which plane of the others it shows, its history says.
