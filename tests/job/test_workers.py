@@ -104,9 +104,9 @@ def children() -> set[int]:
 
 
 def test_local_processes_and_a_scheduler_give_the_same_bytes(
-    volume: Path, capsys: pytest.CaptureFixture[str]
+    volume: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One command, wherever it computes; and nobody is left behind."""
+    """One command, wherever it computes; nobody is left behind, and -q is quiet."""
     distributed = pytest.importorskip("distributed")
     before = children()
     command = ["upscale", str(volume), "-s", "4", "-m", "lanczos", "-q"]
@@ -122,6 +122,7 @@ def test_local_processes_and_a_scheduler_give_the_same_bytes(
         found = tree(target)
         found.pop("zarr.json")
         assert found == reference, where
+    assert "INFO" not in capfd.readouterr().err
     with distributed.LocalCluster(1, dashboard_address=None) as cluster:
         target = volume.with_name("d.ome.zarr")
         address = ["--scheduler", cluster.scheduler_address]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
 import os
 import shutil
 from contextlib import ExitStack, contextmanager
@@ -210,6 +211,7 @@ def _on_this_machine(plan: Plan, devices: Sequence[str], threads: int) -> Iterat
     )
     # Memory was planned; dask's own limit would pause a worker for good.
     common = {"nthreads": threads, "memory_limit": None, "dashboard": False, "host": HERE}
+    common["silence_logs"] = logging.WARNING  # comings and goings are no news for a user
     workers = {
         number: {"cls": distributed.Nanny, "options": {**common, "env": environment(device)}}
         for number, device in enumerate(devices)
@@ -218,7 +220,9 @@ def _on_this_machine(plan: Plan, devices: Sequence[str], threads: int) -> Iterat
     # A worker that died comes back, and a busy disk may need longer for that than dask waits.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": COME_BACK}),
-        distributed.SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+        distributed.SpecCluster(
+            workers=workers, scheduler=scheduler, silence_logs=logging.WARNING
+        ) as cluster,
     ):
         yield cluster
 
