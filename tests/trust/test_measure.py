@@ -398,6 +398,24 @@ def test_a_source_that_is_gone_is_asked_for(
     assert "texture of the result" in told.out
 
 
+@pytest.mark.parametrize("name", ["cells.ome.tif", "cells.ome.zarr"])
+def test_a_source_that_was_written_anew_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A model would be blamed for what somebody else did to the source."""
+    path, result = tmp_path / name, tmp_path / "finer.ome.tif"
+    values = np.random.default_rng(0).integers(100, 4000, (64, 64), dtype=np.uint16)
+    sr.write(sr.Image(da.from_array(values), "yx"), path)
+    sr.write(sr.upscale(sr.read(path), "nearest", scale=2), result)
+    assert _run(["measure", str(result)]) == 0
+    assert capsys.readouterr().err == ""
+    sr.write(sr.Image(da.from_array(values[::-1]), "yx"), path, overwrite=True)
+    assert _run(["measure", str(result)]) == 0
+    assert "written anew" in capsys.readouterr().err
+    assert _run(["measure", str(result), "--source", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("gain", [None, 2.0])
 @pytest.mark.parametrize("shape", [(40, 532), (32, 32), (36, 1060)])
 def test_narrow_and_small_images_are_measured(shape: tuple[int, int], gain: float | None) -> None:

@@ -100,8 +100,6 @@ def named_channels(image: Image, other: Image) -> list[int] | None:
 def source_of(result: Image) -> Image | None:
     """Return the image that a result was made from, if its history names a file that is there.
 
-    Of several channels those that were made finer.
-
     Parameters
     ----------
     result : Image
@@ -123,8 +121,21 @@ def source_of(result: Image) -> Image | None:
         series=int(facts.get("series", 0)),
         level=int(facts.get("level", 0)),
     )
-    chosen = select(found, channels=facts.get("channels"))
-    return as_image(chosen, facts.get("taken_as"))
+    return as_image(found, facts.get("taken_as"))
+
+
+def was_changed(source: Image, result: Image) -> bool:
+    """Return whether a source was written anew since a result was made from it.
+
+    Parameters
+    ----------
+    source : Image
+        As `source_of` returns it.
+    result : Image
+    """
+    facts = result.history[-1].get("source", {})
+    state = ("size", "mtime_ns", "version")
+    return any(facts[key] != source.source.get(key) for key in state if key in facts)
 
 
 def _scale(result: Image, source: Image | None) -> int:
