@@ -36,6 +36,17 @@ def test_calibration_arrives(tmp_path: Path) -> None:
     assert image.metadata["imagej"]["finterval"] == 2.5
 
 
+def test_a_spacing_of_one_is_not_written(tmp_path: Path) -> None:
+    """A stack from Fiji with steps of 1 micrometer has lost its unit along z."""
+    stack = {"axes": "ZYX", "unit": "micron"}
+    image = read(save(tmp_path / "a.tif", (3, 20, 30), stack, resolution=(4, 4)))
+    assert image.pixel_size == pytest.approx((1.0, 0.25, 0.25))
+    assert image.units == ("micrometer",) * 3
+    series = {"axes": "TYX", "unit": "micron"}
+    image = read(save(tmp_path / "b.tif", (3, 20, 30), series, resolution=(4, 4)))
+    assert image.units == (None, "micrometer", "micrometer")
+
+
 def test_pixels_are_no_unit(tmp_path: Path) -> None:
     """A scale bar counts 'pixels' as if they were micrometers."""
     path = save(tmp_path / "a.tif", (3, 20, 30), {"axes": "ZYX", "unit": "pixel", "spacing": 2})

@@ -37,7 +37,7 @@ KNOWN = [
     Known("xyt_golgi_float32.tif", "tyx", (30, 137, 147), "float32",
           (59.86, 0.3514, 0.3514), ("second", UM, UM)),
     Known("xyz_nuclear_envelope_8bit.tif", "zyx", (14, 224, 305), "uint8",
-          (1, 0.2417, 0.2417), (None, UM, UM)),
+          (1, 0.2417, 0.2417), (UM, UM, UM)),
     Known("xyc_membranes_nuclei_hot_pixel.tif", "cyx", (2, 354, 475), "uint16"),
     Known("xyt_polyp_8bit.tif", "tyx", (3, 313, 313), "uint8"),
     Known("xy_rgb_cells.tif", "yxs", (257, 280, 3), "uint8"),

@@ -47,7 +47,9 @@ def calibration(
     pixel_size: dict[str, float] = {}
     units: dict[str, str | None] = {}
     unit, length = full_name(str(imagej.get("unit", ""))), 1.0
-    spacing = abs(_number(imagej.get("spacing")))
+    # ImageJ writes no spacing where it is 1 (FileSaver, getDescriptionString).
+    is_stack = _number(imagej.get("slices")) > 1
+    spacing = abs(_number(imagej.get("spacing", 1.0 if is_stack else None)))
     if microns and {"unit", "yunit", "zunit"}.isdisjoint(imagej):
         unit, length, spacing = "micrometer", microns, 0.0
     if unit is not None:
