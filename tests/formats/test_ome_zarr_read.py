@@ -19,6 +19,7 @@ from napari_superres.formats.ome_zarr_metadata import parse_axis_names
 from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.formats.zarr_store import absolute_root, open_node
 from napari_superres.image import Channel
+from napari_superres.job import write
 from tests.formats.zarr_files import make_collection, make_image, ramp
 from tests.strategies import regions
 
@@ -334,6 +335,18 @@ def test_channels_that_do_not_fit_are_said(tmp_path: Path) -> None:
     image = open_image(str(root))
     assert image.channels == (Channel("one", "FF0000", (0, 9)), Channel())
     assert "2 channels, but its metadata describes 1" in image.warnings[0]
+
+
+@pytest.mark.parametrize("pair", [(0, 0), (9, 5)])
+def test_a_window_in_which_nothing_lies_is_none(pair: tuple[int, int], tmp_path: Path) -> None:
+    """A result says that zero is black and white, and napari does not open it."""
+    window = {"start": pair[0], "end": pair[1], "min": 0, "max": 65535}
+    described = {"label": "empty", "color": "00FF00", "window": window}
+    root = make_image(tmp_path / "a", [ramp((8, 10))], "yx", omero={"channels": [described]})
+    assert open_image(str(root)).channels == (Channel("empty", "00FF00"),)
+    write(open_image(str(root)), tmp_path / "b.ome.zarr")
+    low, high = open_image(str(tmp_path / "b.ome.zarr")).channels[0].window or (0, 0)
+    assert (low, high) == (1, 80)
 
 
 def test_consolidated_metadata_is_not_believed(tmp_path: Path) -> None:

@@ -255,6 +255,6 @@ def _window(window: Any) -> tuple[float, float] | None:
         return None
     for low, high in (("start", "end"), ("min", "max")):
         pair = _numbers([window.get(low), window.get(high)], 2)
-        if pair is not None:
-            return pair[0], pair[1]
+        if pair is not None:  # viewers refuse a window in which nothing lies
+            return (pair[0], pair[1]) if pair[0] < pair[1] else None
     return None
