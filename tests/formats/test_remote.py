@@ -13,7 +13,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from napari_superres.errors import InputError, MissingDependencyError, UnreadableError
-from napari_superres.formats import remote, zarr_store
+from napari_superres.formats import read, remote, zarr_store
+from napari_superres.formats.labels import label_names
 from napari_superres.formats.ome_zarr import open_image
 from napari_superres.formats.remote import is_url, open_store
 from tests.formats.web import Server, serving
@@ -103,6 +104,22 @@ def test_a_refusal_is_final(server: Server, library: str, mood: int) -> None:
     with pytest.raises(UnreadableError, match="refused"):
         image.data[0, :32, :32].compute(scheduler="synchronous")
     assert max(server.asked.values()) <= 2, "once, and once more to name the chunk"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_bucket_that_nobody_may_list_is_read(
+    server: Server, library: str, tmp_path: Path, version: str
+) -> None:
+    """S3 answers 403 there for what is missing, and whole archives do not open."""
+    root = make_image(tmp_path / "b.ome.zarr", [PIXELS], version=version)
+    if version == "0.4":
+        (root / "0" / ".zattrs").unlink(missing_ok=True)
+    server.mood = lambda path, before: 200 if (tmp_path / path).exists() else 403
+    image = read(f"{server.url}/b.ome.zarr")
+    np.testing.assert_array_equal(image.data.compute(), PIXELS)
+    assert label_names(image) == ()
+    with pytest.raises(UnreadableError, match=r"c\.ome\.zarr/zarr\.json' is refused"):
+        read(f"{server.url}/c.ome.zarr")
 
 
 def test_patience_ends(server: Server, library: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from napari_superres.errors import InputError
 from napari_superres.formats.ome_zarr import open_image
 from napari_superres.formats.ome_zarr_metadata import ome_attributes
-from napari_superres.formats.zarr_store import join, open_node, safe_path
+from napari_superres.formats.zarr_store import if_shown, join, open_node, safe_path
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -31,7 +31,7 @@ def label_names(image: Image) -> tuple[str, ...]:
     """
     if image.source.get("format") != "zarr" or "metadata" not in image.source or image.is_labels:
         return ()
-    node = open_node(str(image.source["path"]), _folder(image))
+    node = if_shown(lambda: open_node(str(image.source["path"]), _folder(image)))
     listed = ome_attributes(node.attributes).get("labels") if node is not None else None
     if not isinstance(listed, list):
         return ()

@@ -22,6 +22,7 @@ from napari_superres.formats.zarr_store import (
     Node,
     absolute_root,
     identity,
+    if_shown,
     join,
     open_node,
     read_text,
@@ -128,7 +129,7 @@ def _member(node: Node, series: int) -> Node:
             f"'{node.where}' is a Zarr group without OME-Zarr metadata.",
             "Give the path of one of its arrays, and say which axes it has.",
         )
-    listed_group = open_node(node.root, "OME")
+    listed_group = if_shown(lambda: open_node(node.root, "OME"))
     names = ome_attributes(listed_group.attributes).get("series") if listed_group else None
     if isinstance(names, list) and names:
         if not 0 <= series < len(names):
@@ -247,11 +248,11 @@ def _metadata(node: Node, found: Multiscale) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     prefix = f"{node.path}/" if node.path else ""
     if found.record:
-        extra = open_node(node.root, f"{prefix}OME")
+        extra = if_shown(lambda: open_node(node.root, f"{prefix}OME"))
         kept = extra.attributes.get(KEY) if extra and not extra.is_array else None
         if isinstance(kept, dict) and isinstance(kept.get("metadata"), dict):
             metadata.update(kept["metadata"])
-    elif (xml := read_text(node.root, "OME/METADATA.ome.xml")) is not None:
+    elif (xml := if_shown(lambda: read_text(node.root, "OME/METADATA.ome.xml"))) is not None:
         metadata["ome_xml"] = xml
     if found.omero:
         metadata["omero"] = dict(found.omero)

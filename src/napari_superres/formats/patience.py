@@ -21,6 +21,13 @@ _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)})
 _jitter = random.SystemRandom()
 
 
+class RefusedError(UnreadableError):
+    """A server forbids to read something, which may not be there at all.
+
+    So answer buckets whose names nobody may list.
+    """
+
+
 @dataclass(frozen=True)
 class Patience:
     """How often a request is tried, and how long to wait in between.
@@ -58,6 +65,8 @@ class Patience:
             If there is no point in a next one.
         """
         kind: type[SuperresError] = OutputError if self.writing else UnreadableError
+        if not self.writing and (_status(error) == 403 or isinstance(error, PermissionError)):
+            kind = RefusedError
         if not is_transient(error):
             raise kind(
                 f"'{place}' is refused: {_first_line(error)}.",
@@ -108,15 +117,7 @@ def is_transient(error: BaseException) -> bool:
     A time-out, a broken connection, too many requests and a server's own failure are; a refusal and
     a missing file are not.
     """
-    status = getattr(error, "status", None)
-    if not isinstance(status, int):
-        response = getattr(error, "response", None)
-        known = response if isinstance(response, dict) else {}
-        status = known.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if status is None:
-        # obstore gives the status in words only.
-        found = re.search(r"status(?: code)?:? (\d{3})\b", str(error))
-        status = int(found[1]) if found else None
+    status = _status(error)
     if status is not None:
         return status in _TRANSIENT_STATUS
     if isinstance(error, FileNotFoundError | PermissionError):
@@ -128,6 +129,20 @@ def is_transient(error: BaseException) -> bool:
         kinds & {("obstore", "GenericError"), ("aiohttp", "ClientConnectionError")}
         or kinds & {("aiohttp", "ClientPayloadError"), ("botocore", "HTTPClientError")}
     )
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status of HTTP that an error speaks of, if it does."""
+    status = getattr(error, "status", None)
+    if not isinstance(status, int):
+        response = getattr(error, "response", None)
+        known = response if isinstance(response, dict) else {}
+        status = known.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if status is None:
+        # obstore gives the status in words only.
+        found = re.search(r"status(?: code)?:? (\d{3})\b", str(error))
+        status = int(found[1]) if found else None
+    return status
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zarr.abc.store import Store
 
 from napari_superres.errors import InputError, MissingReaderError
-from napari_superres.formats.patience import Patience, is_transient
+from napari_superres.formats.patience import Patience, RefusedError, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -210,7 +210,12 @@ class RemoteStore(Store):
         UnreadableError
             If the server refuses, or fails each time.
         """
-        return await self._patiently(key, lambda: self._store.get(key, prototype, byte_range))
+        try:
+            return await self._patiently(key, lambda: self._store.get(key, prototype, byte_range))
+        except RefusedError:
+            if key.rpartition("/")[2] == ".zattrs":  # arrays need none
+                return None
+            raise
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]

@@ -8,7 +8,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -16,14 +16,16 @@ from zarr.storage import LocalStore
 
 from napari_superres.errors import InputError, SuperresError, UnreadableError
 from napari_superres.formats.advice import ACCESS, METADATA
+from napari_superres.formats.patience import RefusedError
 from napari_superres.formats.remote import identity as remote_identity
 from napari_superres.formats.remote import is_url, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zarr.abc.store import Store
 
+T = TypeVar("T")
 
 DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """Names of metadata documents."""
@@ -142,7 +144,8 @@ def read_json(root: str, key: str) -> dict[str, Any] | None:
 def open_node(root: str, path: str = "") -> Node | None:
     """Return the group or array at a path, or None if there is neither.
 
-    Consolidated metadata is never looked at: a stale copy of it shows shapes of the past.
+    Consolidated metadata is never looked at: a stale copy of it shows shapes of the past. Where a
+    server forbids to read one document, the others are looked for all the same.
 
     Parameters
     ----------
@@ -155,9 +158,20 @@ def open_node(root: str, path: str = "") -> Node | None:
     ------
     UnreadableError
         If a metadata document is damaged.
+    RefusedError
+        If a server forbids to read one, and no other is there.
     """
     prefix = f"{path}/" if path else ""
-    document = read_json(root, f"{prefix}zarr.json")
+    refusals: list[RefusedError] = []
+
+    def look(name: str) -> dict[str, Any] | None:
+        try:
+            return read_json(root, prefix + name)
+        except RefusedError as error:
+            refusals.append(error)
+            return None
+
+    document = look("zarr.json")
     if document is not None:
         kind = document.get("node_type")
         if document.get("zarr_format") != 3 or kind not in ("array", "group"):
@@ -169,12 +183,29 @@ def open_node(root: str, path: str = "") -> Node | None:
         attributes = _object(document.get("attributes"))
         is_array = kind == "array"
         return Node(root, path, 3, is_array, attributes, document if is_array else {})
-    array = read_json(root, f"{prefix}.zarray")
-    group = None if array is not None else read_json(root, f"{prefix}.zgroup")
+    array = look(".zarray")
+    group = None if array is not None else look(".zgroup")
     if array is None and group is None:
+        if refusals:
+            raise refusals[0]
         return None
     attributes = read_json(root, f"{prefix}.zattrs") or {}
     return Node(root, path, 2, array is not None, attributes, array or {})
+
+
+def if_shown(look: Callable[[], T]) -> T | None:
+    """Return what a look at something finds, or None if a server forbids to read it.
+
+    For what need not be there: see `RefusedError`.
+
+    Parameters
+    ----------
+    look : callable
+    """
+    try:
+        return look()
+    except RefusedError:
+        return None
 
 
 def is_image(root: str | os.PathLike[str]) -> bool:

@@ -21,6 +21,7 @@ from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.formats.zarr_store import (
     absolute_root,
+    if_shown,
     join,
     open_node,
     read_document,
@@ -154,7 +155,7 @@ def _hierarchy(node: Node) -> _Contents:
             found += _Contents(0, iter(()), (fault,))
         else:
             found += _stored(ZarrArray(level), complete=wrong is not None)
-    labels = open_node(node.root, f"{prefix}labels")
+    labels = if_shown(lambda: open_node(node.root, f"{prefix}labels"))
     for name in ome_attributes(labels.attributes).get("labels", ()) if labels else ():
         inside = open_node(node.root, f"{prefix}labels/{safe_path(node.root, name)}")
         if inside is not None:
