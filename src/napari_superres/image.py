@@ -69,7 +69,8 @@ class Image:
         Where the pixels come from: path, series, level, size, modification time. JSON values.
     metadata : mapping
         What else the file says (``"ome_xml"``: its OME-XML text, ``"ome_image"``: which image in
-        it this is, ``"imagej"``: its tags), handed on to the result.
+        it this is, ``"ome_channels"``: which of its channels these are, where some were chosen,
+        ``"imagej"``: its tags), handed on to the result.
     history : tuple of mapping
         One record for each upscaling that led here, oldest first. JSON values. Where channels were
         made in different ways, each record says under ``channel`` which of them it is of.
@@ -248,17 +249,20 @@ class Image:
         Returns
         -------
         dict
-            ``channels``, and ``metadata`` where OME-Zarr's rendering settings describe each one.
+            ``channels``, and ``metadata``, where OME-Zarr's rendering settings describe each one
+            and OME-XML may.
         """
-        fields: dict[str, Any] = {"channels": tuple(self.channels[i] for i in channels)}
-        omero = self.metadata.get("omero")
-        if not isinstance(omero, dict):
-            return fields
-        shown = omero.get("channels")
-        if isinstance(shown, list) and len(shown) == len(self.channels):
-            chosen = {**omero, "channels": [shown[i] for i in channels]}
-            fields["metadata"] = {**self.metadata, "omero": chosen}
-        return fields
+        n = len(self.channels)
+        metadata = dict(self.metadata)
+        omero = metadata.get("omero")
+        shown = omero.get("channels") if isinstance(omero, dict) else None
+        if isinstance(omero, dict) and isinstance(shown, list) and len(shown) == n:
+            metadata["omero"] = {**omero, "channels": [shown[i] for i in channels]}
+        if "ome_xml" in metadata:
+            before = metadata.get("ome_channels")
+            known = before if isinstance(before, list) and len(before) == n else range(n)
+            metadata["ome_channels"] = [known[i] for i in channels]
+        return {"channels": tuple(self.channels[i] for i in channels), "metadata": metadata}
 
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.shape)

@@ -21,6 +21,8 @@ from napari_superres.formats.ome_xml import is_outside, parse_ome
 from napari_superres.formats.tiff_write import write_ome_tiff
 from napari_superres.image import Channel, Image
 from napari_superres.job import write
+from napari_superres.selection import select
+from napari_superres.upscaling import upscale
 from tests.formats.bio_formats import schema_text
 from tests.formats.tiff_files import ome_text, picture, write_ome
 from tests.formats.zarr_files import make_collection
@@ -228,6 +230,33 @@ def test_channels_in_another_order_keep_what_belongs_to_them(source: Image) -> N
     assert found["DAPI"]["EmissionWavelength"] == "461"
     times = [float(plane.attrib["DeltaT"]) for plane in parsed(swapped).findall(f".//{OME}Plane")]
     assert times == [10, 11, 12, 0, 1, 2]
+
+
+def test_channels_without_names_keep_what_belongs_to_them(source: Image, tmp_path: Path) -> None:
+    """The wavelength of one dye is attached to another, or changes place with each copy."""
+    text = str(source.metadata["ome_xml"])
+    for name in ("DAPI", "GFP"):
+        text = text.replace(f' Name="{name}"', "")
+    unnamed = replace(source, channels=(), metadata={**source.metadata, "ome_xml": text})
+
+    def wavelengths(image: Image) -> list[str | None]:
+        found = parsed(image).findall(f".//{OME}Channel")
+        return [channel.get("EmissionWavelength") for channel in found]
+
+    first, second = wavelengths(unnamed)
+    assert first != second
+    swapped = select(unnamed, channels=[1, 0])
+    assert wavelengths(swapped) == [second, first]
+    assert wavelengths(select(swapped, channels=[1])) == [first]
+    assert wavelengths(select(unnamed, channels=[1])) == [second]
+    finer = upscale(unnamed, "bicubic", scale=2, channels=[1, 0])
+    for suffix in (".ome.tif", ".ome.zarr"):
+        write(finer, tmp_path / f"finer{suffix}")
+        assert wavelengths(read(tmp_path / f"finer{suffix}")) == [second, first]
+        last = select(read(tmp_path / f"finer{suffix}"), channels=[1])
+        assert wavelengths(last) == [first]
+    unclear = {**unnamed.metadata, "ome_channels": [0, 7]}
+    assert wavelengths(replace(unnamed, metadata=unclear)) == [None, None]
 
 
 def test_each_series_brings_its_own_description(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -17,8 +19,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 import napari_superres as sr
 from napari_superres.errors import AxesError, InputError
+from napari_superres.formats.ome_write import compose_ome
 from napari_superres.plugin import upscale_layer
-from napari_superres.plugin.layer_tuples import image_to_layer_data
+from napari_superres.plugin.layer_tuples import image_from_layer_data, image_to_layer_data
 from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.writer import write_image
 
@@ -77,6 +80,26 @@ def test_saved_layers_open_as_they_were(viewer: Any, tmp_path: Path, suffix: str
         assert new.colormap.name == old.colormap.name
         np.testing.assert_allclose(new.contrast_limits, old.contrast_limits)
         assert new.blending == "additive"
+
+
+def test_channels_saved_in_another_order_keep_what_belongs_to_them() -> None:
+    """The wavelength of one dye is attached to another."""
+    xml = (
+        '<OME><Image><Pixels SizeX="9" SizeY="8" SizeZ="1" SizeC="2" SizeT="1">'
+        '<Channel EmissionWavelength="450"/><Channel EmissionWavelength="520"/>'
+        "</Pixels></Image></OME>"
+    )
+    omero = {"channels": [{"emissionWavelength": 450}, {"emissionWavelength": 520}]}
+    pixels = da.zeros((2, 8, 9), dtype="uint8")
+    image = sr.Image(pixels, "cyx", metadata={"ome_xml": xml, "omero": omero})
+    first, second = image_to_layer_data(image)
+    for layers, expected in ([second, first], [520, 450]), ([second], [520]), ([first], [450]):
+        saved = image_from_layer_data(layers)
+        found = ElementTree.fromstring(compose_ome(saved)).iter()
+        waves = [w for element in found if (w := element.get("EmissionWavelength"))]
+        assert waves == [str(wave) for wave in expected]
+        shown = saved.metadata["omero"]["channels"]
+        assert [channel["emissionWavelength"] for channel in shown] == expected
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])

@@ -85,11 +85,10 @@ def _chosen_channels(image: Image, original: OmeImage) -> list[int] | None:
     new = [channel.name for channel in image.channels]
     if all(name and old.count(name) == 1 for name in new):
         return [old.index(name) for name in new]
-    record = image.history[-1] if image.history else {}
-    part = record.get("part", {}).get("c", ())
-    if len(part) == len(new) and all(0 <= i < len(old) for i in part):
-        return [int(i) for i in part]
-    return list(range(len(new))) if len(new) == len(old) else None
+    chosen = image.metadata.get("ome_channels", list(range(len(old))))
+    if not isinstance(chosen, list) or len(chosen) != len(new):
+        return None
+    return chosen if all(i in range(len(old)) for i in chosen) else None
 
 
 def distance_moved(image: Image, source: Ome | None) -> dict[str, tuple[float, str | None]]:

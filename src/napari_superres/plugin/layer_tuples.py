@@ -62,8 +62,12 @@ def image_to_layer_data(image: Image) -> list[LayerTuple]:
         several = len(image.channels) > 1
         own = image
         if several:
-            history = channel_history(image.history, i)
-            own = replace(image, source=one_channel(image, i), history=history)
+            own = replace(
+                image,
+                source=one_channel(image, i),
+                metadata=image.described([i])["metadata"],
+                history=channel_history(image.history, i),
+            )
         title = _title(own, channel, number=i)
         tuples.append(_layer(own, pixels, channel, title, several=several))
     return tuples
@@ -130,7 +134,7 @@ def joined(images: Sequence[Image]) -> Image:
         name=first.name,
         is_labels=first.is_labels,
         source=joined_source([image.source for image in images]),
-        metadata=first.metadata,
+        metadata=_said(images),
         history=joined_history([image.history for image in images]),
     )
 
@@ -148,6 +152,18 @@ def one_channel(image: Image, index: int) -> dict[str, Any]:
     earlier = image.source.get("channels", range(len(image.channels)))
     count = image.source.get("channel_count", len(image.channels))
     return {**image.source, "channels": [earlier[index]], "channel_count": count}
+
+
+def _said(images: Sequence[Image]) -> dict[str, Any]:
+    """Return the metadata of channels that are shown as one image: the first one's, of each."""
+    metadata = dict(images[0].metadata)
+    if isinstance(omero := metadata.get("omero"), dict):
+        own = [image.metadata.get("omero") or {} for image in images]
+        metadata["omero"] = {**omero, "channels": [c for o in own for c in o.get("channels") or ()]}
+    if "ome_xml" in metadata:
+        same = [i for i in images if i.metadata.get("ome_xml") == metadata["ome_xml"]]
+        metadata["ome_channels"] = [n for i in same for n in i.metadata.get("ome_channels", ())]
+    return metadata
 
 
 def _layer(
