@@ -127,6 +127,22 @@ def test_contradictory_metadata_is_refused(tmp_path: Path, path: Any, value: Any
     assert str(root) in message(lambda: open_image(str(root)), InputError)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("codecs", 5),
+        ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [8, 0]}}),
+        ("fill_value", 2**70),
+    ],
+)
+def test_an_array_that_makes_no_sense_is_one_sentence(tmp_path: Path, key: str, value: Any) -> None:
+    """A flipped bit in a number ends in a division by zero."""
+    root = make_image(tmp_path / "a", [ramp((8, 10))], "yx")
+    document = json.loads((root / "0" / "zarr.json").read_text())
+    (root / "0" / "zarr.json").write_text(json.dumps({**document, key: value}))
+    assert str(root) in message(lambda: open_image(str(root)).data.compute())
+
+
 class Bomb:
     """Writes a file when unpickled."""
 
@@ -232,6 +248,8 @@ def test_no_pixels_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
         ({}, "without OME-Zarr metadata"),
         ({"ome": {"plate": {"wells": [{"path": "B/03"}]}}}, "B/03/0"),
         ({"ome": {"well": {"images": [{"path": "0"}]}}}, "is a well"),
+        ({"ome": {"plate": {"wells": 7}}}, "is a plate"),
+        ({"ome": {"well": []}}, "is a well"),
     ],
 )
 def test_groups_that_are_no_image_say_what_they_are(

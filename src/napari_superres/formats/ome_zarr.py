@@ -118,7 +118,9 @@ def _member(node: Node, series: int) -> Node:
     ome = ome_attributes(node.attributes)
     if "plate" in ome or "well" in ome:
         kind, listed = ("plate", "wells") if "plate" in ome else ("well", "images")
-        paths = [str(e.get("path")) for e in ome[kind].get(listed, []) if isinstance(e, dict)]
+        entries = ome[kind].get(listed) if isinstance(ome[kind], dict) else None
+        entries = entries if isinstance(entries, list) else []
+        paths = [str(entry.get("path")) for entry in entries if isinstance(entry, dict)]
         some = f"{paths[0]}/0" if kind == "plate" and paths else (paths or ["0"])[0]
         raise UnreadableError(
             f"'{node.where}' is a {kind} of {len(paths)} {listed}, not an image.",

@@ -53,7 +53,7 @@ COUNTABLE = 50_000
 
 # What zarr, numcodecs, imagecodecs and the codecs of the standard library raise on damaged bytes.
 _DAMAGE = (
-    ValueError, RuntimeError, OSError, KeyError, IndexError, TypeError, EOFError,
+    ValueError, RuntimeError, OSError, LookupError, TypeError, EOFError, ArithmeticError,
     zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 
@@ -89,6 +89,8 @@ class ZarrArray:
         document = "zarr.json" if self.zarr_format == 3 else ".zarray"
         self.version = identity(self.root, f"{self.path}/{document}" if self.path else document)
         self.opened = uuid.uuid4().hex
+        if 0 in self.stored + self.chunk:
+            raise UnreadableError(f"'{self.where}' has chunks without pixels.", METADATA)
         if 0 in self.shape:
             listing = " x ".join(map(str, self.shape))
             raise InputError(f"'{self.where}' is {listing}: it holds no pixel.", AGAIN)
@@ -328,9 +330,9 @@ def _native(dtype: np.dtype[Any], node: Node) -> np.dtype[Any]:
 
 def _refuse_code(node: Node) -> None:
     """Refuse what could run code when pixels are read: pickled objects."""
-    codecs = node.document.get("codecs") or []
-    filters = [*(node.document.get("filters") or []), node.document.get("compressor")]
-    for codec in [*codecs, *filters]:
+    lists = [node.document.get(key) for key in ("codecs", "filters")]
+    codecs = [codec for listed in lists if isinstance(listed, list) for codec in listed]
+    for codec in [*codecs, node.document.get("compressor")]:
         name = (codec.get("id") or codec.get("name")) if isinstance(codec, dict) else codec
         if isinstance(name, str) and "pickle" in name.lower():
             raise UnreadableError(
