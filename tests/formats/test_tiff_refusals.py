@@ -176,6 +176,29 @@ def test_ome_metadata_cut_in_half_are_told(tmp_path: Path) -> None:
     assert read(stack, axes="zyx").warnings == image.warnings
 
 
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("history", "0"),
+        ("history", "{"),
+        ("image", "[1]"),
+        ("image", '{"pixel_size": 5}'),
+        ("image", '{"translation": {"x": []}}'),
+        ("image", '{"units": {"x": 1}}'),
+        ("image", '{"windows": [[1]]}'),
+    ],
+)
+def test_a_damaged_record_of_ours_is_told(tmp_path: Path, key: str, text: str) -> None:
+    """A result that somebody edited ends in a traceback."""
+    record = (
+        '<StructuredAnnotations><MapAnnotation ID="Annotation:0" Namespace="napari-superres/1">'
+        f'<Value><M K="{key}">{text}</M></Value></MapAnnotation></StructuredAnnotations>'
+    )
+    xml = ome_text('SizeX="30" SizeY="20"', '<TiffData IFD="0"/>', top=record)
+    image = read(write_ome(tmp_path / "a.ome.tif", picture((1, 20, 30), "uint16"), xml))
+    assert any("OME metadata unreadable: the history" in warning for warning in image.warnings)
+
+
 def test_entities_are_never_expanded(tmp_path: Path) -> None:
     """A file of a few bytes fills the memory with its billion laughs."""
     laughs = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10 if i else "ha"}">' for i in range(9))

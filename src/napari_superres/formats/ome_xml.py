@@ -229,7 +229,27 @@ def _record(root: Element) -> dict[str, Any]:
                 for entry in children(value, "M")
             }
             try:
-                return {key: json.loads(text) for key, text in entries.items()}
-            except json.JSONDecodeError as error:
+                record = {key: json.loads(text) for key, text in entries.items()}
+            except ValueError as error:
                 raise OmeXmlError(f"the history in it is no JSON: {error}") from error
+            if not _is_sound(record):
+                raise OmeXmlError("the history in it is damaged")
+            return record
     return {}
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Return whether a record is one that we may have stored."""
+    history, image = record.get("history", []), record.get("image", {})
+    if not isinstance(history, list) or not all(isinstance(one, dict) for one in history):
+        return False
+    try:
+        numbers = [*image.get("pixel_size", {}).values(), *image.get("translation", {}).values()]
+        for window in image.get("windows", ()):
+            numbers += [] if window is None else [window[0], window[1]]
+        units = {**image.get("units", {})}
+    except (AttributeError, TypeError, LookupError):
+        return False
+    return all(isinstance(n, int | float) for n in numbers) and all(
+        unit is None or isinstance(unit, str) for unit in units.values()
+    )
