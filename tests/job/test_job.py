@@ -213,6 +213,20 @@ def test_an_existing_result_is_replaced_only_by_a_complete_one(tmp_path: Path, n
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ome.tif", "a.png"])
+def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path, name: str) -> None:
+    """A whole folder of a user's files is deleted, because its name looks like that of an image."""
+    path = tmp_path / name
+    path.mkdir()
+    (path / "notes.txt").write_text("a year's work")
+    plane = Image(da.ones((8, 9), dtype="uint8"), "yx")
+    with pytest.raises(OutputError, match="folder of something else"):
+        write(plane, path, overwrite=True)
+    (path / "notes.txt").unlink()  # an empty one is no loss
+    write(plane, path, overwrite=True)
+    np.testing.assert_array_equal(sr.read(path).data.compute(), plane.data.compute())
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_a_block_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None:
     """One bad chunk in a terabyte: the weekend is not lost, and the result is not called done."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_superres.errors import OutputError, ResourceError, SettingError, SuperresError
+from napari_superres.formats import is_image_folder
 from napari_superres.formats.remote import is_url
 from napari_superres.formats.remote_path import Place, RemotePath
 from napari_superres.formats.suffixes import split_suffix
@@ -225,7 +226,7 @@ def check_folder(target: Destination) -> None:
 
 
 def check_free(target: Destination, *, overwrite: bool) -> None:
-    """Refuse to replace a result, unless that is wanted.
+    """Refuse to replace a result, unless that is wanted, and what is no result at all.
 
     Raises
     ------
@@ -234,6 +235,14 @@ def check_free(target: Destination, *, overwrite: bool) -> None:
     if not overwrite and target.is_finished():
         raise OutputError(
             f"'{target.path}' exists already.", "Choose another name, or allow it: overwrite=True."
+        )
+    path = target.path
+    if isinstance(path, Path) and path.is_dir() and any(path.iterdir()):
+        if target.kind == "zarr" and is_image_folder(str(path)):
+            return
+        raise OutputError(
+            f"'{path}' is a folder of something else than an image, which is not replaced.",
+            "Choose another name, or move it elsewhere.",
         )
 
 
