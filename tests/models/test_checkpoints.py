@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from napari_superres.errors import WeightsError
+from napari_superres.errors import ResourceError, WeightsError
 from napari_superres.models.checkpoints import read_tensors
 
 if TYPE_CHECKING:
@@ -275,6 +275,35 @@ def test_other_content_of_a_torch_file_is_refused(tmp_path: Path, content: Any) 
     path = tmp_path / "net.pth"
     torch.save(content, path)
     with pytest.raises(WeightsError, match=r"net\.pth.*holds a"):
+        read_tensors(path)
+
+
+def test_dictionary_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    """Else looking for the network inside would never end."""
+    content: dict[str, Any] = {}
+    content["params"] = content
+    torch.save(content, tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match=r"net\.pth.*holds a dict \('params'\)"):
+        read_tensors(tmp_path / "net.pth")
+
+
+def test_tensor_without_numbers_is_refused(
+    tmp_path: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Else a file that was saved from an empty network would end in an error of torch's."""
+    path = tmp_path / "net.pth"
+    torch.save({**tensors, "empty": torch.empty(3, device="meta")}, path)
+    with pytest.raises(WeightsError, match=r"net\.pth.*'empty' without numbers"):
+        read_tensors(path)
+
+
+def test_small_file_that_asks_for_terabytes_is_refused(
+    tmp_path: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Else a few bytes could bring down a computer."""
+    path = tmp_path / "net.pth"
+    torch.save({**tensors, "wide": torch.ones(1).expand(10**13)}, path)
+    with pytest.raises(ResourceError, match=r"Reading .*net\.pth' needs about 40 TB"):
         read_tensors(path)
 
 

@@ -19,7 +19,7 @@ from napari_superres.models.families.realesrgan.architecture import (
 )
 from napari_superres.models.families.realesrgan.names import official_names
 from napari_superres.models.families.realesrgan.networks import build
-from tests.models.conftest import RRDB, TINY, random_tensors
+from tests.models.conftest import COMPACT, RRDB, TINY, random_tensors
 
 if TYPE_CHECKING:
     import random
@@ -161,6 +161,15 @@ def test_other_networks_are_refused(shapes: dict[str, tuple[int, ...]], words: s
     """Else a checkpoint of something else would fail deep inside, or not at all."""
     with pytest.raises(WeightsError, match=words):
         recognise(shapes, "other.pth")
+
+
+@pytest.mark.parametrize("network", [COMPACT, RRDB])
+def test_high_number_in_a_name_is_refused_at_once(network: Architecture) -> None:
+    """Else one odd name in a file would keep the program busy for ever."""
+    name = "body.999999998.weight" if network is COMPACT else "body.999999998.rdb1.conv1.weight"
+    shapes = {**network.tensors, name: (48, network.features, 3, 3)}
+    with pytest.raises(WeightsError, match=r"numbers its blocks up to \d+, but has only"):
+        recognise(shapes, "odd.pth")
 
 
 def test_network_whose_output_has_other_samples_is_refused() -> None:

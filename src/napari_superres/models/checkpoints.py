@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_superres.errors import WeightsError
+from napari_superres.resources import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,8 @@ def read_tensors(path: Path, *, integers: bool = False) -> dict[str, np.ndarray]
     WeightsError
         If the file is missing, empty, truncated, damaged, no weights, or carries code; or if a
         tensor holds integers, NaN or infinity.
+    ResourceError
+        If its numbers do not fit into memory.
     """
     try:
         with path.open("rb") as file:
@@ -214,11 +217,10 @@ def _unwrap(content: Any, path: Path) -> dict[str, np.ndarray]:
     """Return the network's tensors out of whatever a training program wrapped around them."""
     import torch
 
-    while isinstance(content, dict):
-        wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
-        if wrapper is None:
-            break
-        content = content[wrapper]
+    for _ in _WRAPPERS:  # no endless chain: a dictionary may hold itself
+        if isinstance(content, dict):
+            found = (content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
+            content = next(found, content)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise WeightsError(
             f"'{path}' holds a {type(content).__name__} where tensors by name were expected.",
@@ -232,6 +234,17 @@ def _unwrap(content: Any, path: Path) -> dict[str, np.ndarray]:
             )
         if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
             raise _wrong_type(path, name, str(tensor.dtype).removeprefix("torch."))
+        if tensor.is_nested or tensor.is_meta:
+            raise WeightsError(
+                f"'{path}' holds '{name}' without numbers of its own.",
+                "Use a checkpoint that was saved from a whole network.",
+            )
+    # A tensor may repeat few numbers over a shape that no memory holds.
+    check_memory(
+        4 * sum(tensor.numel() for tensor in content.values()),
+        f"Reading '{path}'",
+        "Use a computer with more memory.",
+    )
     return {
         name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy().copy()
         for name, tensor in _without_prefix(content).items()

@@ -213,6 +213,12 @@ def recognise(shapes: Mapping[str, Shape], file: str = "the checkpoint") -> Arch
             f"are {some}, ...",
             "Use a checkpoint of the Real-ESRGAN or ESRGAN family.",
         )
+    if architecture.blocks > len(known):  # else a single name could ask for billions of tensors
+        raise WeightsError(
+            f"'{file}' numbers its blocks up to {architecture.blocks}, but has only {len(known)} "
+            "tensors.",
+            "Use a complete checkpoint of one network.",
+        )
     _compare(known, architecture, file)
     return architecture
 
