@@ -162,6 +162,17 @@ def test_wrong_checksum_fails_verification(
     assert "is not the file that" in capsys.readouterr().err
 
 
+def test_verifying_all_finds_a_model_that_became_unreadable(
+    checkpoint: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the file that is damaged most would be the one that nobody looks at."""
+    assert superres("add", str(checkpoint), "--as", "mine") == 0
+    (cache / "models" / "mine.safetensors").write_bytes(b"x")
+    capsys.readouterr()
+    assert superres("verify") == 5
+    assert "not the file that was added as 'mine'" in capsys.readouterr().err
+
+
 def test_accepting_is_recorded_only_where_it_is_asked_for(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

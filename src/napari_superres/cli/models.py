@@ -175,7 +175,8 @@ def add(file: Path, *, name: str | None, as_json: bool) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
     """Read the weights again and compare their checksums; of all models if no NAME is given."""
-    chosen = names or [spec.name for spec in _rows()[0] if spec.weights and _is_here(spec)]
+    ours = [name for name, spec in MODELS.items() if _is_here(spec)]
+    chosen = names or [*ours, *(name for name in custom.added_models() if name not in MODELS)]
     for name in chosen:
         for path in library.verify(name):
             click.echo(f"{path}: right")

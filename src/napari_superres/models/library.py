@@ -22,7 +22,7 @@ from napari_superres.models.cache import (
 )
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import load_family
-from napari_superres.models.weights import check_file, find_model, locate
+from napari_superres.models.weights import check_added, check_file, find_model, locate
 
 if TYPE_CHECKING:
     from napari_superres.models.catalog import ModelSpec, WeightFile
@@ -107,8 +107,8 @@ def remove(name: str) -> list[Path]:
     WeightsError
         If its weights ship with the package, or there are none in the cache.
     """
-    own = custom.added_models().get(name)
-    if own is not None and name not in MODELS:  # even one that is damaged
+    own = _own(name)
+    if own is not None:  # even one that is damaged
         forget(own)
         return [own]
     spec = find_model(name)
@@ -133,6 +133,10 @@ def verify(name: str) -> list[Path]:
     WeightsError
         If a file is not what it was, or no file is here.
     """
+    own = _own(name)
+    if own is not None:  # whatever is in it now
+        check_added(own, name, again=True)
+        return [own]
     spec = find_model(name)
     paths = []
     for file in spec.weights:
@@ -146,6 +150,11 @@ def verify(name: str) -> list[Path]:
             f"Run 'superres models download {name}'.",
         )
     return paths
+
+
+def _own(name: str) -> Path | None:
+    """Return the file of a model of the user's own; None for the table's."""
+    return None if name in MODELS else custom.added_models().get(name)
 
 
 def _name_for(file: Path) -> str:

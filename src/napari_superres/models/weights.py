@@ -159,11 +159,8 @@ def check_file(spec: ModelSpec, file: WeightFile, path: Path, *, again: bool = F
         If the checksum is neither that of the row nor that of a file which the user added.
     """
     record = fingerprint(path, again=again)
-    if path.parent == models_folder() and not record.added:
-        raise WeightsError(
-            f"'{path}' is not the file that was added as '{spec.name}': it has changed.",
-            f"Run 'superres models add FILE --as {spec.name}' with the right one.",
-        )
+    if path.parent == models_folder():
+        check_added(path, spec.name)
     if not file.sha256 or record.sha256 == file.sha256 or (record.added and spec.name in MODELS):
         return
     if spec.name in MODELS:
@@ -180,6 +177,30 @@ def check_file(spec: ModelSpec, file: WeightFile, path: Path, *, again: bool = F
         f"then {file.sha256}).",
         "Start again with the file as it is now.",
     )
+
+
+def check_added(path: Path, name: str, *, again: bool = False) -> None:
+    """Refuse a file of a model of the user's own that is no longer what was added.
+
+    Parameters
+    ----------
+    path : Path
+        In the folder of added models.
+    name : str
+        What the model is called.
+    again : bool
+        Whether to read the file even if its checksum is remembered.
+
+    Raises
+    ------
+    WeightsError
+        If it has changed, or was not added.
+    """
+    if not fingerprint(path, again=again).added:
+        raise WeightsError(
+            f"'{path}' is not the file that was added as '{name}': it has changed.",
+            f"Run 'superres models add FILE --as {name}' with the right one.",
+        )
 
 
 def check_licence(spec: ModelSpec) -> None:
