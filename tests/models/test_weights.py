@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -451,9 +452,18 @@ def test_licence_must_be_accepted_once() -> None:
     assert set(cache_module.accepted_licences()) == {"restricted"}
 
 
-def test_broken_record_of_licences_is_not_taken_for_none(cache: Path) -> None:
+def test_licences_accepted_at_the_same_time_are_all_remembered() -> None:
+    """Else jobs that start together could take back one another's acceptance."""
+    names = [f"restricted-{number}" for number in range(12)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(cache_module.accept_licence, names))
+    assert set(cache_module.accepted_licences()) == set(names)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", "null", '["supir-v0f"]'])
+def test_broken_record_of_licences_is_not_taken_for_none(cache: Path, content: str) -> None:
     """Else accepting one licence could forget the others."""
-    (cache / "licences.json").write_text("{")
+    (cache / "licences.json").write_text(content)
     with pytest.raises(WeightsError, match=r"licences\.json"):
         cache_module.accept_licence("restricted")
 

@@ -22,9 +22,10 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import platformdirs
+from filelock import FileLock
 
 from napari_superres.errors import OutputError, SuperresError, WeightsError
 
@@ -199,23 +200,32 @@ def replacing(
 def accepted_licences() -> dict[str, str]:
     """Return when the licence of each model was accepted, by the model's name."""
     try:
-        values: Any = json.loads((cache_folder() / "licences.json").read_text("utf-8"))
+        values = json.loads((cache_folder() / "licences.json").read_text("utf-8"))
+        return {str(name): str(when) for name, when in values.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: it is no dictionary
         raise WeightsError(
             f"'{cache_folder() / 'licences.json'}' cannot be read ({error}).",
             "Delete it and accept the licences again.",
         ) from error
-    return {str(name): str(when) for name, when in dict(values).items()}
 
 
 def accept_licence(name: str) -> None:
     """Remember that the licence of a model was accepted, with the time."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    licences = {**accepted_licences(), name: now}
-    with replacing(cache_folder() / "licences.json") as file:
-        file.write(json.dumps(licences, indent=1).encode())
+    path = cache_folder() / "licences.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Programs that accept at the same time would lose one another's.
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            licences = {**accepted_licences(), name: now}
+            with replacing(path) as file:
+                file.write(json.dumps(licences, indent=1).encode())
+    except SuperresError:
+        raise
+    except OSError as error:
+        raise not_writable(path, error) from error
 
 
 def _record_path(path: Path) -> Path:
