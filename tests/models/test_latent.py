@@ -241,6 +241,19 @@ def test_folder_without_a_part_is_refused_by_its_name(
         load(folder, {"ldm": "ldm-sr-x4", "sd": "sd-x4"}[name])
 
 
+@pytest.mark.parametrize("content", ["", '{"act', "[]"])
+@pytest.mark.parametrize("part", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_spoilt_settings_are_refused_by_their_file(
+    ldm: Path, tmp_path: Path, part: str, content: str
+) -> None:
+    """Small files are cut off as large ones are; a trace of somebody else's code helps nobody."""
+    folder = tmp_path / "cut"
+    shutil.copytree(ldm, folder)
+    (folder / part).write_text(content)
+    with pytest.raises(WeightsError, match=rf"cut/{part}'"):
+        load(folder, "ldm-sr-x4")
+
+
 def test_missing_tensor_is_named(ldm: Path, tmp_path: Path) -> None:
     """Diffusers itself draws it at random, and the result would be noise."""
     folder = tmp_path / "cut"

@@ -238,6 +238,28 @@ def test_folder_without_a_piece_of_its_weights_is_refused(supir: Tiny, tmp_path:
         load_supir(supir.supir, str(folder))
 
 
+@pytest.mark.parametrize("content", ["", '{"weight', "[]", "null"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet/diffusion_pytorch_model.safetensors.index.json",
+        "text_encoder/config.json",
+        "text_encoder_2/config.json",
+        "tokenizer/vocab.json",
+    ],
+)
+def test_spoilt_text_of_a_folder_is_refused_by_its_place(
+    supir: Tiny, tmp_path: Path, name: str, content: str
+) -> None:
+    """Small files are cut off as large ones are; a trace of somebody else's code helps nobody."""
+    folder = tmp_path / "sdxl"
+    shutil.copytree(supir.diffusers, folder)
+    (folder / name).write_text(content)
+    where = "tokenizer" if "vocab" in name else name
+    with pytest.raises(WeightsError, match=rf"sdxl/{where}'"):
+        load_supir(supir.supir, str(folder))
+
+
 class _Touch:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("executed",)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+_AGAIN = "Fetch the whole folder again."
+
 _OLD_ATTENTION = {
     ".query.": ".to_q.",
     ".key.": ".to_k.",
@@ -124,12 +126,37 @@ def open_folder(folder: Path, stem: str, *, half: bool) -> dict[str, Tensor]:
                 return open_tensors(path)
         index = folder / f"{stem}.safetensors.index{kind}.json"
         if index.is_file():
-            pieces = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+            pieces = sorted(set(_weight_map(index).values()))
             return {k: v for name in pieces for k, v in open_tensors(folder / name).items()}
     raise WeightsError(
         f"'{folder}' has no weights: neither '{stem}.safetensors' nor '{stem}.fp16.safetensors'.",
-        "Fetch the whole folder again.",
+        _AGAIN,
     )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of a diffusers folder says.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read, or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"'{path}' cannot be read ({error}).", _AGAIN) from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"'{path}' holds no settings by name.", _AGAIN)
+    return values
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return in which file each tensor lies."""
+    files = read_config(index).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise WeightsError(f"'{index}' does not say where the tensors are.", _AGAIN)
+    return files
 
 
 def open_part(folder: Path, name: str, *, half: bool = False) -> Found:
@@ -153,7 +180,7 @@ def open_part(folder: Path, name: str, *, half: bool = False) -> Found:
     if not (place / "config.json").is_file():
         raise WeightsError(
             f"'{folder}' is not a complete model: it lacks '{name}/config.json'.",
-            "Fetch the whole folder again.",
+            _AGAIN,
         )
     tensors = open_folder(place, "diffusion_pytorch_model", half=half)
     return Found(tensors, {modern_name(key): key for key in tensors}, str(place))
@@ -177,7 +204,7 @@ def build_part(found: Found, kind: Any, dtype: torch.dtype) -> Any:
     """
     place = Path(found.where)
     with torch.device("meta"):
-        part = kind.from_config(kind.load_config(place))
+        part = kind.from_config(read_config(place / "config.json"))
     fill(part, found.tensors, found.source, name=place.name, where=found.where, dtype=dtype)
     return part
 

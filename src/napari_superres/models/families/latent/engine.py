@@ -19,7 +19,7 @@ from napari_superres.models import strips
 from napari_superres.models.families.latent import MULTIPLE, base_place
 from napari_superres.models.families.supir.text import encode, open_encoder
 from napari_superres.models.latent_tiles import lay_tiles
-from napari_superres.models.parts import build_part, check_room, open_part
+from napari_superres.models.parts import build_part, check_room, open_part, read_config
 from napari_superres.models.plane_engine import (
     PlaneEngine,
     continued,
@@ -213,9 +213,10 @@ def _worded(folder: Path, settings: Settings, dtype: torch.dtype) -> Parts:
 
 
 def _schedule(folder: Path, name: str, kind: Any) -> Any:
-    if not (folder / name / "scheduler_config.json").is_file():
+    config = folder / name / "scheduler_config.json"
+    if not config.is_file():
         raise WeightsError(
             f"'{folder}' is not a complete model: it lacks '{name}/scheduler_config.json'.",
             "Fetch the whole folder again.",
         )
-    return kind.from_config(kind.load_config(folder / name))
+    return kind.from_config(read_config(config))

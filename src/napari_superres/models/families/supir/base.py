@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from napari_superres.errors import WeightsError
 from napari_superres.models.cache import weights_folder
 from napari_superres.models.families.supir.keys import sort_names
-from napari_superres.models.families.supir.text import encoder_config, from_open_clip
+from napari_superres.models.families.supir.text import encoder_config, from_open_clip, open_config
 from napari_superres.models.hub import local_place
 from napari_superres.models.parts import Found, modern_name, open_folder, open_tensors
 
@@ -145,8 +145,6 @@ def _inside(path: Path) -> Path:
 
 
 def _open_folder(folder: Path, tokenizer: Path, half: bool) -> Base:
-    from transformers import CLIPTextConfig
-
     lacking = [name for name in _FOLDERS if not (folder / name / "config.json").is_file()]
     if lacking:
         raise WeightsError(
@@ -164,7 +162,7 @@ def _open_folder(folder: Path, tokenizer: Path, half: bool) -> Base:
             if not key.endswith("position_ids")
         }
         parts[part] = Found(tensors, source, str(folder / name))
-    configs = [CLIPTextConfig.from_pretrained(folder / name) for name in _FOLDERS[2:]]
+    configs = [open_config(folder / name) for name in _FOLDERS[2:]]
     return Base(parts, (configs[0], configs[1]), tokenizer)
 
 

@@ -11,7 +11,7 @@ from napari_superres.models.families.supir.base import find_base, open_base
 from napari_superres.models.families.supir.keys import sort_names
 from napari_superres.models.families.supir.layout import layout_of
 from napari_superres.models.families.supir.network import Network
-from napari_superres.models.families.supir.text import TextEncoders, build_encoder
+from napari_superres.models.families.supir.text import TextEncoders, build_encoder, open_tokenizer
 from napari_superres.models.parts import Found, check_fit, check_room, fill, open_tensors
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def load_supir(
     ResourceError
         If main memory does not suffice, through which all numbers go.
     """
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     own = open_tensors(path)
     layout = layout_of({name: tuple(tensor.shape) for name, tensor in own.items()}, str(path))
@@ -85,7 +85,7 @@ def load_supir(
             ("text_2", checkpoint.configs[1], CLIPTextModelWithProjection, "second"),
         )
     )
-    words = CLIPTokenizer.from_pretrained(str(checkpoint.tokenizer))
+    words = open_tokenizer(checkpoint.tokenizer)
     return Loaded(network, autoencoder, TextEncoders(words, one, two, layout.vector), layout)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.families.supir.network import Conditioning
-from napari_superres.models.parts import Found, fill, open_folder
+from napari_superres.models.parts import Found, fill, open_folder, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -216,6 +216,38 @@ def open_encoder(folder: Path, *, half: bool) -> Found:
     return Found(tensors, source, str(place))
 
 
+def open_config(folder: Path) -> Any:
+    """Return the configuration of a text encoder.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    from transformers import CLIPTextConfig
+
+    read_config(folder / "config.json")  # refuses what is none, in words
+    return CLIPTextConfig.from_pretrained(folder)
+
+
+def open_tokenizer(folder: Path) -> Any:
+    """Return a tokenizer.
+
+    Raises
+    ------
+    WeightsError
+        If its files cannot be read.
+    """
+    from transformers import CLIPTokenizer
+
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder))
+    except Exception as error:  # the package that reads them has no narrower one
+        raise WeightsError(
+            f"The tokenizer in '{folder}' cannot be read ({error}).", "Fetch its folder again."
+        ) from error
+
+
 def encode(found: Found, texts: Sequence[str], dtype: torch.dtype) -> Tensor:
     """Return what a model is told for some texts.
 
@@ -233,13 +265,14 @@ def encode(found: Found, texts: Sequence[str], dtype: torch.dtype) -> Tensor:
     Raises
     ------
     WeightsError
-        If the encoder is incomplete.
+        If the encoder is incomplete, or its tokenizer cannot be read.
     """
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
 
-    config = CLIPTextConfig.from_pretrained(found.where)
+    place = Path(found.where)
+    config = open_config(place)
     encoder = build_encoder(found, config, CLIPTextModel, "text encoder", dtype)
-    words = CLIPTokenizer.from_pretrained(str(Path(found.where).with_name("tokenizer")))
+    words = open_tokenizer(place.with_name("tokenizer"))
     length = config.max_position_embeddings
     ids = words(list(texts), padding="max_length", truncation=True, max_length=length)["input_ids"]
     with torch.inference_mode():
