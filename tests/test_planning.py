@@ -160,13 +160,17 @@ def test_options_are_checked_against_the_row() -> None:
         options=(
             Option("steps", 8, "Number of steps.", low=1, high=100),
             Option("preset", "microscopy", "Prompt.", choices=("microscopy", "photo")),
+            Option("share", 0.5, "Of noise.", low=0, high=1),
+            Option("edge", 64, "Of a tile.", low=8),
         ),
     )
     plan = make_plan(_image(), row, options={"steps": "20"})
-    assert plan.options == (("preset", "microscopy"), ("steps", 20))
-    for bad in ({"steps": 0}, {"steps": "many"}, {"preset": "art"}):
+    assert plan.options == (("edge", 64), ("preset", "microscopy"), ("share", 0.5), ("steps", 20))
+    for bad in ({"steps": 0}, {"steps": "many"}, {"preset": "art"}, {"share": "nan"}):
         with pytest.raises(SettingError, match=next(iter(bad))):
             make_plan(_image(), row, options=bad)
+    with pytest.raises(SettingError, match="Use 8 or more"):
+        make_plan(_image(), row, options={"edge": 7})
 
 
 def test_axes_are_ordered_without_losing_any() -> None:

@@ -371,11 +371,12 @@ def _options(spec: ModelSpec, wishes: Mapping[str, Any]) -> tuple[tuple[str, Any
                 f"Its default is {option.default}.",
             ) from None
         low, high = option.low, option.high
-        outside = isinstance(value, int | float) and (
-            (low is not None and value < low) or (high is not None and value > high)
-        )
-        if outside or (option.choices and value not in option.choices):
-            allowed = ", ".join(option.choices) or f"{low} to {high}"
+        inside = not isinstance(value, int | float) or (
+            (low is None or value >= low) and (high is None or value <= high)
+        )  # which NaN is not
+        if not inside or (option.choices and value not in option.choices):
+            span = f"{low} or more" if high is None else f"{low} to {high}"
+            allowed = ", ".join(option.choices) or span
             raise SettingError(
                 f"The option '{name}' of '{spec.name}' is {value!r}, which is not allowed.",
                 f"Use {allowed}.",

@@ -296,6 +296,15 @@ def test_folders_of_models_are_found_fetched_and_never_unasked(
         hub.fetch_folder(("stabilityai/one",), "one")
 
 
+@pytest.mark.parametrize("base", ["./ldm", "../ldm", "a--b/ldm"])
+def test_mistyped_folder_is_named(
+    cells: Path, capsys: pytest.CaptureFixture[str], base: str
+) -> None:
+    """A relative path is no id of the hub, whose own error says nothing about folders."""
+    assert _run(["upscale", str(cells), "-m", "ldm-sr-x4", *_options(base=base)]) == 5
+    assert f"needs the folder {base}, which is not on this computer" in capsys.readouterr().err
+
+
 def test_incomplete_files_cannot_be_added(
     tmp_path: Path, supir: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:

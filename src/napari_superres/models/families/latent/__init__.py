@@ -133,10 +133,12 @@ def settings_from(options: Sequence[tuple[str, Any]], name: str) -> Settings:
                 f"'{name}' has no option '{option}'.", f"It takes {', '.join(sorted(known))}."
             )
     settings = Settings(**dict(options))
-    if settings.steps < 1 or not 0 < settings.latent_stride <= settings.latent_tile:
+    if settings.steps < 1:
+        raise SettingError(f"'{name}' has no work to do without steps.", "Use 1 or more.")
+    if not 0 < settings.latent_stride <= settings.latent_tile:
         raise SettingError(
-            f"'{name}' cannot run with steps={settings.steps}, "
-            f"latent_stride={settings.latent_stride} and latent_tile={settings.latent_tile}.",
-            "Use steps of 1 or more, and a stride of 1 to latent_tile.",
+            f"latent_stride={settings.latent_stride} of '{name}' leaves gaps between tiles of "
+            f"latent_tile={settings.latent_tile}.",
+            "Use a stride of 1 to latent_tile.",
         )
     return settings
