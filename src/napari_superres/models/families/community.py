@@ -28,6 +28,12 @@ HALO = 32
 FEATHER = 16
 """Handover in source pixels."""
 
+_UNFIT = (
+    *(RuntimeError, LookupError, ValueError, TypeError),
+    *(AttributeError, AssertionError, ArithmeticError),
+)
+"""What spandrel raises on tensors that are almost those of a network that it knows."""
+
 
 def row(path: Path, name: str, because: WeightsError) -> ModelSpec:
     """Return the row of a checkpoint of any network that spandrel recognises.
@@ -163,7 +169,7 @@ def _recognise(path: Path, because: WeightsError) -> Any:
             network = spandrel.ModelLoader().load_from_state_dict(
                 {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
             )
-    except (spandrel.UnsupportedModelError, RuntimeError) as error:
+    except (spandrel.UnsupportedModelError, *_UNFIT) as error:
         raise WeightsError(
             f"'{path}' is not a network that spandrel {spandrel.__version__} knows, and none of "
             f"the Real-ESRGAN family: {because.message}",
