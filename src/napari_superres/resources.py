@@ -1,7 +1,8 @@
-"""Memory: refuse what does not fit before it is begun, and how much was held."""
+"""Memory and disk: refuse what does not fit before it is begun, and how much was held."""
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from napari_superres.errors import ResourceError
 
 SHARE = 0.8
 """Part of the free memory that a run may plan for; the rest is for what else happens."""
+
+
+DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Numbers of the errors that say so; a quota may be used up, or a file too long for the disk."""
 
 
 def free_memory() -> int:

@@ -20,6 +20,7 @@ from napari_superres.errors import (
     LicenceError,
     MissingDependencyError,
     OutputError,
+    ResourceError,
     SettingError,
     UnknownModelError,
     WeightsError,
@@ -425,9 +426,25 @@ def test_copy_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(library.shutil, "copyfileobj", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(ResourceError, match=r"disk is full.*No space left"):
         library.add(checkpoint, "my-net")
-    assert not [path for path in cache.rglob("*") if path.is_file()]
+    left = {path.name for path in cache.rglob("*") if path.is_file()}
+    assert left == {".my-net.lock"}
+
+
+def test_files_added_at_the_same_time_do_not_delete_one_another(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Else two people who add a model by one name could both hear that it is there, and none is."""
+    other = tmp_path / "other.pth"
+    torch.save({k: torch.tensor(v) for k, v in random_tensors(COMPACT).items()}, other)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            added = list(
+                pool.map(lambda file: library.add(file, "my-net").path, (checkpoint, other))
+            )
+            assert sum(path.exists() for path in added) == 1
+            assert library.verify("my-net")
 
 
 def test_licence_must_be_accepted_once() -> None:

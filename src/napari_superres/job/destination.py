@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -17,7 +16,7 @@ from napari_superres.formats.remote_path import Place, RemotePath
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.zarr_store import DOCUMENTS, is_image
 from napari_superres.models.cache import cache_folder
-from napari_superres.resources import human_bytes
+from napari_superres.resources import DISK_FULL, human_bytes
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -41,8 +40,6 @@ COMPRESSED = 0.4
 
 The codec made 0.39 of a noisy microscope picture at x4, the least favourable case.
 """
-
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @dataclass(frozen=True)
@@ -293,7 +290,7 @@ def explained(error: OSError, path: Place) -> SuperresError:
     """
     if isinstance(error, SuperresError):
         return error
-    if error.errno in _FULL:
+    if error.errno in DISK_FULL:
         return ResourceError(
             f"The disk is full: '{path}' could not be finished ({error.strerror}).",
             "Make space and run the same again: what is done is kept.",

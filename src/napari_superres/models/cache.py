@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 from filelock import FileLock
 
-from napari_superres.errors import OutputError, SuperresError, WeightsError
+from napari_superres.errors import OutputError, ResourceError, SuperresError, WeightsError
+from napari_superres.resources import DISK_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ def fingerprint(path: Path, *, again: bool = False) -> Record:
     record = Record(digest, status.st_size, status.st_mtime_ns, now, added)
     if path.parent in (weights_folder(), models_folder()):
         # A cache that many share may be read-only; then each process computes the checksum once.
-        with contextlib.suppress(OutputError):
+        with contextlib.suppress(OutputError, ResourceError):
             write_record(path, record)
     _seen[path] = record
     return record
@@ -165,7 +166,7 @@ def forget(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(
-    path: Path, failed: Callable[[Path, OSError], OutputError] | None = None
+    path: Path, failed: Callable[[Path, OSError], SuperresError] | None = None
 ) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` only once it is complete.
 
@@ -179,6 +180,8 @@ def replacing(
     ------
     OutputError
         If it cannot be written; `path` is then as before.
+    ResourceError
+        If the disk is full.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -215,26 +218,47 @@ def accept_licence(name: str) -> None:
     """Remember that the licence of a model was accepted, with the time."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path = cache_folder() / "licences.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Programs that accept at the same time would lose one another's.
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            licences = {**accepted_licences(), name: now}
-            with replacing(path) as file:
-                file.write(json.dumps(licences, indent=1).encode())
-    except SuperresError:
-        raise
-    except OSError as error:
-        raise not_writable(path, error) from error
+    with alone(path):
+        licences = {**accepted_licences(), name: now}
+        with replacing(path) as file:
+            file.write(json.dumps(licences, indent=1).encode())
 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def not_writable(path: Path, error: OSError) -> OutputError:
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let one program and thread change a file of the cache; others wait until it is done.
+
+    Whatever its ending: a model has one file, which may be of either kind.
+
+    Raises
+    ------
+    OutputError
+        If its folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.stem}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise not_writable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def not_writable(path: Path, error: OSError) -> SuperresError:
     """Return the error for a file of the cache that could not be written."""
+    if error.errno in DISK_FULL:
+        return ResourceError(
+            f"The disk is full: '{path}' could not be finished ({error.strerror}).",
+            f"Free some space, or set {VARIABLE} to another folder.",
+        )
     return OutputError(
         f"'{path}' cannot be written ({error.strerror or error}).",
-        f"Free some space or correct the permissions, or set {VARIABLE} to another folder.",
+        f"Correct the permissions, or set {VARIABLE} to another folder.",
     )

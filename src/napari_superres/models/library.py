@@ -13,6 +13,7 @@ from napari_superres.errors import SettingError, WeightsError
 from napari_superres.models import custom
 from napari_superres.models.cache import (
     SUFFIXES,
+    alone,
     fingerprint,
     forget,
     models_folder,
@@ -80,6 +81,8 @@ def add(file: Path, name: str | None = None) -> Added:
         If the name cannot be one, or is missing.
     OutputError
         If the cache cannot be written.
+    ResourceError
+        If its disk is full.
     """
     if name is None:
         name = _name_for(file)
@@ -204,17 +207,18 @@ def _add_official(file: Path, spec: ModelSpec, known: WeightFile) -> Added:
 
 def _copy(file: Path, target: Path) -> str:
     """Copy a file into the cache, remember it as the user's, and return its checksum."""
-    if target != file.absolute():
-        with file.open("rb") as source, replacing(target) as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-        times = file.stat()
-        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
-    record = fingerprint(target, again=True)
-    write_record(target, dataclasses.replace(record, added=True))
-    for suffix in SUFFIXES:
-        if suffix != target.suffix:
-            forget(target.with_name(target.stem + suffix))
-    return record.sha256
+    with alone(target):
+        if target != file.absolute():
+            with file.open("rb") as source, replacing(target) as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+            times = file.stat()
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+        record = fingerprint(target, again=True)
+        write_record(target, dataclasses.replace(record, added=True))
+        for suffix in SUFFIXES:
+            if suffix != target.suffix:
+                forget(target.with_name(target.stem + suffix))
+        return record.sha256
 
 
 def _suffix(file: Path) -> str:
