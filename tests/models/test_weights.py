@@ -181,6 +181,16 @@ def test_missing_weights_name_three_ways_out(cache: Path) -> None:
     assert not list(cache.iterdir()), "nothing may be fetched or written"
 
 
+def test_missing_weights_without_a_link_are_not_said_to_be_downloadable() -> None:
+    """Else a user would be sent to a command that refuses."""
+    with pytest.raises(WeightsError) as caught:
+        weights.find_weights(weights.find_model("pisa-sr-x4"))
+    for words in ("no link", MODELS["pisa-sr-x4"].homepage, "add pisa_sr.pkl --as pisa-sr-x4"):
+        assert words in str(caught.value)
+    for words in ("models download", "0 MB"):
+        assert words not in str(caught.value)
+
+
 def test_second_file_is_needed_only_when_it_has_influence(shared: Path) -> None:
     """Else the default would ask for a file that it does not use; or blend with nothing."""
     library.add(published(shared, "realesr-general-x4v3.safetensors"), GENERAL)

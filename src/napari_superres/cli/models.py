@@ -107,7 +107,8 @@ def info(name: str, *, as_json: bool) -> None:
         lines.append(("folder", f"{folder}  {local_place(folder) or 'not here'}"))
     for file in spec.weights:
         path = locate(spec, file)
-        lines.append(("file", f"{file.name}  {file.size / 1e6:.1f} MB  {path or 'not here'}"))
+        size = f"{file.size / 1e6:.1f} MB" if file.size else "size not published"
+        lines.append(("file", f"{file.name}  {size}  {path or 'not here'}"))
         lines.append(("sha256", file.sha256 or "none published"))
         lines += [("from", url) for url in file.urls]
     for o in spec.options:

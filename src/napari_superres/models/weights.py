@@ -222,13 +222,19 @@ def missing(spec: ModelSpec, file: WeightFile) -> WeightsError:
         )
     part = "" if file == spec.weights[0] else f":{custom.part_of(spec, file)}"
     check = f"SHA-256 {file.sha256}" if file.sha256 else "no published checksum"
-    source = file.urls[0] if file.urls else spec.homepage
+    add = f"'superres models add {file.name} --as {spec.name}{part}'"
+    there = f"set {VARIABLE} (now {cache_folder()}) to a folder that has them."
+    if not file.urls:
+        return WeightsError(
+            f"'{spec.name}' needs the weights '{file.name}', which are not on this computer, and "
+            "whose authors offer no link to download.",
+            f"Two ways out: fetch them as {spec.homepage} says ({check}) and run {add}; or {there}",
+        )
     return WeightsError(
         f"'{spec.name}' needs the weights '{file.name}' ({file.size / 1e6:.0f} MB), which are not "
         "on this computer; nothing is downloaded unasked.",
         f"Three ways out: 'superres models download {spec.name}'; or, without a network, fetch "
-        f"{source} elsewhere ({check}) and run 'superres models add {file.name} --as "
-        f"{spec.name}{part}'; or set {VARIABLE} (now {cache_folder()}) to a folder that has them.",
+        f"{file.urls[0]} elsewhere ({check}) and run {add}; or {there}",
     )
 
 
