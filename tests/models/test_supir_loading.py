@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pickle
@@ -22,6 +23,7 @@ from napari_superres.models.families import supir as family
 from napari_superres.models.families.supir.base import FILES, IDS, find_base, find_tokenizer
 from napari_superres.models.families.supir.layout import Layout
 from napari_superres.models.families.supir.loading import load_supir
+from napari_superres.models.parts import open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -292,6 +294,18 @@ def test_what_is_no_file_of_weights_is_refused_by_what_it_is(supir: Tiny, tmp_pa
         load(supir, own=tmp_path / "half.safetensors")
     with pytest.raises(WeightsError, match="no file of weights"):
         load(supir, own=tmp_path / "none.safetensors")
+
+
+def test_spoilt_pickle_is_refused_wherever_it_is_spoilt(tmp_path: Path) -> None:
+    """Damage to the few bytes that describe the tensors must not end in a traceback."""
+    path = tmp_path / "net.ckpt"
+    torch.save({"state_dict": {"a.weight": torch.ones(4, 3), "b.bias": torch.ones(4)}}, path)
+    whole = path.read_bytes()
+    start = whole.index(b"\x80\x02") + 2  # of an old protocol torch warns, and no more
+    for place in range(start, whole.index(b"PK", start)):
+        path.write_bytes(whole[:place] + b"\x00" + whole[place + 1 :])
+        with contextlib.suppress(WeightsError):
+            open_tensors(path)
 
 
 def test_base_is_looked_for_in_the_usual_places(supir: Tiny, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ _TYPES: dict[str, Any] = {
 
 _AGAIN = "Fetch the file again."
 
+DAMAGED = (
+    *(RuntimeError, EOFError, ValueError, LookupError, AttributeError),
+    *(TypeError, AssertionError, struct.error),
+)
+"""What torch and pickle raise on bytes that were cut off or changed."""
+
 
 def read_tensors(path: Path, *, integers: bool = False) -> dict[str, np.ndarray]:
     """Return every tensor of a checkpoint.
@@ -181,13 +187,6 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
     return _unwrap(_load(path), path)
 
 
-# What torch and pickle raise on bytes that were cut off or changed.
-_DAMAGED = (
-    *(RuntimeError, EOFError, ValueError, LookupError, AttributeError),
-    *(TypeError, AssertionError, struct.error),
-)
-
-
 def _load(path: Path) -> Any:
     """Return what ``torch.save`` was given, if it is made of tensors and plain containers."""
     import torch
@@ -208,7 +207,7 @@ def _load(path: Path) -> Any:
             f"'{path}' carries code ('{name[1]}') beside its tensors; it was not run.",
             "Use a file with tensors only, such as safetensors.",
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise WeightsError(f"'{path}' is truncated or damaged ({reason}).", _AGAIN) from error
 

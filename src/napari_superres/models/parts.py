@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from napari_superres.errors import WeightsError
-from napari_superres.models.checkpoints import read_tensors
+from napari_superres.models.checkpoints import DAMAGED, read_tensors
 from napari_superres.resources import check_memory
 
 if TYPE_CHECKING:
@@ -87,15 +87,7 @@ def open_tensors(path: Path, under: str = "state_dict") -> dict[str, Tensor]:
         content = content.get(under, content)
         if content and all(isinstance(value, torch.Tensor) for value in content.values()):
             return dict(content)
-    except (
-        pickle.UnpicklingError,
-        SafetensorError,
-        RuntimeError,
-        AttributeError,
-        ValueError,
-        EOFError,
-        OSError,
-    ):
+    except (pickle.UnpicklingError, SafetensorError, OSError, *DAMAGED):
         # The slower reader below says what is wrong, and reads archives from before torch 1.6.
         pass
     return {name: torch.from_numpy(values) for name, values in read_tensors(path).items()}
