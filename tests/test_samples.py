@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -188,6 +189,8 @@ def test_a_plan_counts_the_passes_of_a_predicted_error(denoise: float, passes: i
     noisy = Survey(((0, 1),), (Noise(5.0, 50.0, 0.0, 100),), 1, 1)
     plan = make_plan(_image(), "microscopy-x2", noisy, denoise=denoise, uncertainty=True)
     assert plan.passes == passes
+    alone = replace(plan, uncertainty=False)
+    assert plan.flop == passes * alone.flop, "the work that a plan states would be too little"
     assert f"{passes} passes" in str(plan)
 
 

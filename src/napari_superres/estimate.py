@@ -69,12 +69,11 @@ def expected_speed(image: Image, plan: Plan) -> Speed:
         from napari_superres.models.speed import product_speed
 
         speed = product_speed(plan.compute.device, plan.compute.precision)
-        passes = plan.planes * plan.samples * (plan.tiles // plan.planes)
         basis = (
             f"a rough estimate: {plan.flop / 1e15:.3g} PFLOP at {REACHED:.0%} of the "
             f"{speed / 1e12:.2g} TFLOP/s of matrix products here. {error.message}"
         )
-        return Speed(0.0, plan.flop / (REACHED * speed) / passes, basis)
+        return Speed(0.0, plan.flop / (REACHED * speed) / (plan.tiles * plan.passes), basis)
 
 
 def measure_speed(image: Image, plan: Plan) -> Speed:

@@ -204,9 +204,9 @@ class Plan:
         """Floating-point operations of the whole run, halo included."""
         if self.spec.unit == "plane":
             return self.samples * self.planes * sum(work.flop for work in self.works())
-        passes = 1 if self.rgb and self.spec.samples == 3 else (3 if self.rgb else 1)
-        pixels = self.planes * self._length("y") * self._length("x") * passes
-        return self.samples * self.spec.flop * pixels * self.overhead
+        colours = 3 if self.rgb and self.spec.samples == 1 else 1
+        pixels = self.planes * self._length("y") * self._length("x") * colours
+        return self.passes * self.spec.flop * pixels * self.overhead
 
     @property
     def weights_bytes(self) -> int:
