@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -282,6 +282,15 @@ def test_examples_are_the_same_whenever_they_are_made() -> None:
     assert not np.array_equal(one.source, other.source)
     assert one.truth.shape == (2, 1, 76, 76)
     np.testing.assert_allclose(one.source.std(axis=(1, 2, 3)), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("wish", [{"faithful": 1.0}, {"photons": "none"}])
+def test_examples_without_added_noise_are_told_none(wish: dict[str, Any]) -> None:
+    """What is measured there is the truth's own grain, which a result is to keep."""
+    image = _sharp(edge=128)
+    settings = replace(QUICK, degrading=degrading_for([image], 2, **wish), batch=12, core=24)
+    [batch] = examples_of(settings, gather([image], 2, RADIUS), 1, RADIUS)
+    assert not batch.noise.any()
 
 
 @pytest.mark.slow

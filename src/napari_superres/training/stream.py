@@ -337,7 +337,7 @@ def told(
     Parameters
     ----------
     pair : Pair
-        Of one plane.
+        Of one plane. Where no noise was added, none is told.
     rng : np.random.Generator
         Source of randomness.
     measured : float
@@ -349,7 +349,7 @@ def told(
     -------
     np.ndarray, shape (y, x), float32
     """
-    if rng.random() < measured:
+    if pair.noise and rng.random() < measured:
         found = measure_noise([pair.source])
         if found.std:
             return noise_map(pair.source, found.std, found.line)
