@@ -74,6 +74,32 @@ def test_a_hot_pixel_on_an_even_ground_is_no_noise() -> None:
     assert measure_noise([plane]).denoise == 0
 
 
+@pytest.mark.parametrize("hot", [0.0, 3e4, 65535.0])
+def test_a_hot_pixel_hides_neither_detail_nor_noise(hot: float) -> None:
+    """One pixel of a clean image had all its finest detail removed, and of a dim one no noise."""
+    rng = np.random.default_rng(5)
+    clean = simulate("filaments", (256, 256), seed=5, scale=2, camera=NO_CAMERA).source
+    dim = 100 + rng.poisson(gaussian_filter(rng.random((256, 256)), 8) * 20)
+    for plane in (clean, dim):
+        plain = measure_noise([plane])
+        broken = plane.astype(np.float64)
+        broken[100, 77] = hot
+        found = measure_noise([broken])
+        assert found.std == pytest.approx(plain.std, rel=0.02)
+        assert found.contrast == pytest.approx(plain.contrast, rel=0.02)
+        assert found.denoise == pytest.approx(plain.denoise, abs=0.1)
+
+
+@pytest.mark.parametrize("share", [0.003, 0.05])
+def test_single_photons_are_noise(share: float) -> None:
+    """A photomultiplier's pulses are pixels that stand alone, too, but they are many."""
+    rng = np.random.default_rng(0)
+    plane = rng.poisson(share, (256, 256)) * 50.0 + rng.standard_normal((256, 256))
+    whole = measure_noise([plane])
+    assert whole.contrast == pytest.approx(plane.std(), rel=0.01)
+    assert whole.denoise == 1
+
+
 def test_shot_noise_in_small_bright_spots_is_measured() -> None:
     """Beads on a dark ground: one number for the background would be far too little."""
     camera = Camera(photons=1000)

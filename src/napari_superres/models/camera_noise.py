@@ -42,6 +42,9 @@ _BINS = 16
 _ROUNDS = 6
 # Blocks that are left out leave at least this share.
 _LEAST_BLOCKS = 0.1
+# A pixel that differs from all 8 around it by more than so many times their range is hot or dead: a
+# spot of light is at least as wide as the PSF. Where more than so many do, they are single photons.
+_LONELY, _MOST_LONELY = 10, 1e-3
 _SMALLEST = 16
 
 # Drop of the logarithm of the power between the two orders. Below the first number all noise is
@@ -102,7 +105,7 @@ def measure_noise(windows: Iterable[np.ndarray]) -> Noise:
     windows : iterable of np.ndarray, shape (y, x)
         Pieces of the channel's planes, of any real type. Pieces with an edge below 16 pixels are
         left out, and so are blocks that no camera has filled: constant ones, such as padding or
-        saturated areas, and those with values that are not finite.
+        saturated areas, and those with values that are not finite, or with a hot pixel.
 
     Returns
     -------
@@ -185,12 +188,25 @@ def _drop(high: np.ndarray, highest: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _usable(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the windows that can tell noise, in float64; NaN where they are not finite."""
+    """Yield the windows that can tell noise, in float64; NaN where they are not finite or hot."""
     for window in windows:
         pixels = np.asarray(window, dtype=np.float64)
         finite = np.isfinite(pixels)
         if min(pixels.shape) >= _SMALLEST and finite.any() and np.ptp(pixels[finite]):
-            yield np.where(finite, pixels, np.nan)
+            pixels = np.where(finite, pixels, np.nan)
+            lonely = _lonely(pixels)
+            yield np.where(lonely, np.nan, pixels) if lonely.mean() < _MOST_LONELY else pixels
+
+
+def _lonely(pixels: np.ndarray) -> np.ndarray:
+    """Return which pixels are unlike all around them, which must not be all the same."""
+    height, width = pixels.shape
+    padded = np.pad(pixels, 1, mode="reflect")
+    places = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    around = [padded[y : y + height, x : x + width] for y, x in places]
+    low, high = np.minimum.reduce(around), np.maximum.reduce(around)
+    away = np.maximum(pixels - high, low - pixels)
+    return np.asarray((away > _LONELY * (high - low)) & (high > low))
 
 
 class _Blocks(NamedTuple):
