@@ -4,7 +4,8 @@
 //
 // MODEL.onnx and MODEL.onnx.json are what `superres models export NAME --format onnx` wrote.
 // `noise` is the standard deviation of the noise to be removed, in gray levels; 0 for none.
-// STD,DARK,FLOOR,SLOPE says too how it grows with brightness; `superres plan IN --json` knows them.
+// STD,DARK,FLOOR,SLOPE says too how it grows with brightness; `superres plan FILE --json` knows them
+// of an image that your camera saved as TIFF or PNG.
 // The image is computed in tiles of `tile` source pixels, which decide how much memory it takes.
 
 import { readFileSync, writeFileSync } from "node:fs";
