@@ -10,14 +10,17 @@ import pytest
 import torch
 
 import napari_superres as sr
+from napari_superres.arrays import as_image
 from napari_superres.consistency import block_mean
 from napari_superres.errors import SettingError
 from napari_superres.models.engine import Setting
 from napari_superres.models.families.microscopy import torch_engine
 from napari_superres.models.families.microscopy.tensors import read_trained
+from napari_superres.models.noise_line import NoiseLine, noise_map
 from napari_superres.models.weights import find_weights
 from napari_superres.training.validate import degraded_pairs, held_out
 from napari_superres.trust.similarity import psnr
+from napari_superres.upscaling import plan_for, planned
 
 MODELS = [name for name, spec in sr.MODELS.items() if spec.bundled]
 ENGINES = ["cpu/ncnn", "cpu/torch"]
@@ -60,14 +63,27 @@ def test_engines_agree(model: str) -> None:
     assert np.abs(ncnn - torch).max() <= 1e-4 * np.ptp(ncnn)
 
 
+def test_each_channel_is_told_its_own_noise() -> None:
+    """That of another would blur it, or leave it as it is."""
+    steady = np.random.default_rng(2).normal(np.mgrid[:90, :110][1], 5).astype(np.float32)
+    both = as_image(np.stack([steady, _cells()]), "cyx")
+    plan = plan_for(both, "microscopy-x2", denoise=1)
+    assert [line is not None for line in plan.noise_lines] == [False, True]
+    result = np.asarray(planned(both, plan).data)
+    for one, alone in zip(result, both.data, strict=True):
+        np.testing.assert_array_equal(one, sr.upscale(np.asarray(alone), denoise=1))
+
+
+@pytest.mark.parametrize("line", [None, NoiseLine(dark=100, floor=0.25, slope=0.0025)])
 @pytest.mark.parametrize("gain", [1e-6, 1.0, 1e6])
 def test_half_precision_holds_any_cameras_unit(
-    gain: float, monkeypatch: pytest.MonkeyPatch
+    gain: float, line: NoiseLine | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bright images overflowed and dim ones vanished, and the result held zeros."""
     spec = sr.MODELS["microscopy-x2"]
     trained = read_trained(next(iter(find_weights(spec).values())))
-    plane, noise = _cells() * np.float32(gain), 20.0 * gain
+    plane = _cells() * np.float32(gain)
+    noise = 20.0 * gain if line is None else gain * noise_map(_cells(), 20.0, line)
     exact = torch_engine.TorchNetwork(trained, Setting())(plane, noise)
     # A graphics card's type; a CPU computes in it slowly, and is not asked to.
     monkeypatch.setattr(torch_engine, "torch_type", lambda *_: torch.float16)
