@@ -6,7 +6,7 @@ the cache, and idle cores help.
 ncnn's constants cannot depend on the noise. They need not: the network is positively homogeneous
 in the image and the noise together, so ``f(x, noise) == noise * f(x / noise, 1)``, and two
 networks suffice, one for noise 1 and one for noise 0. Noise that differs from pixel to pixel is
-another input of a third, which takes a tenth longer.
+another input of a third, which takes a tenth to a fifth longer.
 """
 
 from __future__ import annotations
