@@ -128,6 +128,13 @@ def test_embedded_models_in_tiles(model: str, program: Program) -> None:
     check_same(program(model, pixels, noise), finer)
 
 
+@pytest.mark.parametrize("noise", ["much", "12.5,136,0.38"])
+def test_noise_that_is_told_by_halves_is_refused(noise: str, program: Program) -> None:
+    """A result with other noise removed than was meant looks as good as any."""
+    with pytest.raises(subprocess.CalledProcessError):
+        program("microscopy-x2", np.full((20, 20), 9, np.uint16), noise)
+
+
 @pytest.mark.parametrize("architecture", [COMPACT, COMPACT_GRAY, RRDB_X2], ids=lambda a: a.kind)
 @pytest.mark.parametrize("colour", [False, True], ids=["gray", "rgb"])
 def test_networks_of_the_user(

@@ -118,10 +118,13 @@ async function finer(session, facts, image, noise, tile) {
 }
 
 const [model, source, target, noise = "0", tile = "128"] = process.argv.slice(2);
+const told = noise.split(",").map(Number);
+if (![1, 4].includes(told.length) || told.some(Number.isNaN))
+  throw new Error("noise is STD or STD,DARK,FLOOR,SLOPE");
 const facts = JSON.parse(readFileSync(`${model}.json`, "utf8"));
 const session = await InferenceSession.create(model);
 const image = readImage(source);
-const result = await finer(session, facts, image, noise.split(",").map(Number), Number(tile));
+const result = await finer(session, facts, image, told, Number(tile));
 writeImage(target, result);
 const peak = Math.round(process.resourceUsage().maxRSS / 1000);
 console.error(
