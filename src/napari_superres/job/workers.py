@@ -211,18 +211,21 @@ def _on_this_machine(plan: Plan, devices: Sequence[str], threads: int) -> Iterat
     )
     # Memory was planned; dask's own limit would pause a worker for good.
     common = {"nthreads": threads, "memory_limit": None, "dashboard": False, "host": HERE}
-    common["silence_logs"] = logging.WARNING  # comings and goings are no news for a user
+    quiet = {"silence_logs": logging.WARNING}  # else dask says each step of starting and stopping
     workers = {
-        number: {"cls": distributed.Nanny, "options": {**common, "env": environment(device)}}
+        number: {
+            "cls": distributed.Nanny,
+            "options": {**common, **quiet, "env": environment(device)},
+        }
         for number, device in enumerate(devices)
     }
-    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False, "host": HERE}}
+    # Its page is for nobody: any free port, and no warning that dask's usual one is taken.
+    nowhere = {"dashboard": False, "dashboard_address": f"{HERE}:0", "host": HERE}
+    scheduler = {"cls": distributed.Scheduler, "options": nowhere}
     # A worker that died comes back, and a busy disk may need longer for that than dask waits.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": COME_BACK}),
-        distributed.SpecCluster(
-            workers=workers, scheduler=scheduler, silence_logs=logging.WARNING
-        ) as cluster,
+        distributed.SpecCluster(workers=workers, scheduler=scheduler, **quiet) as cluster,
     ):
         yield cluster
 
