@@ -436,6 +436,13 @@ def test_the_result_is_a_model_like_any_other(tuned: Path, device: str) -> None:
     assert 0 < np.abs(plain - result).max() < 0.5 * np.ptp(result)
 
 
+def test_colleagues_may_read_it(tuned: Path) -> None:
+    """A laboratory shares a folder, and only who had trained could use what lay there."""
+    beside = tuned.with_name("beside")
+    beside.touch()
+    assert tuned.stat().st_mode == beside.stat().st_mode
+
+
 def test_its_card_says_what_it_is(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is found in a year must speak for itself."""
     assert _run(["models", "info", str(tuned)]) == 0

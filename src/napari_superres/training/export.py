@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from napari_superres.errors import OutputError
 from napari_superres.models.cards import card_text
@@ -223,7 +223,7 @@ def save_weights(
     metadata = {"format": FORMAT, "kind": kind, "scale": str(scale), "card": json.dumps(card)}
     metadata |= {name: str(value) for name, value in sizes.items()}
     unfinished = path.with_suffix(".part")
-    save_file(tensors, unfinished, metadata=metadata)
+    unfinished.write_bytes(save(tensors, metadata=metadata))  # save_file shuts out other users
     unfinished.replace(path)
 
 
