@@ -367,6 +367,7 @@ def test_when_it_does_not_help_it_says_so_and_writes_nothing(tmp_path: Path) -> 
         ((0.1, 0.4), "beats it by +0.10 dB grid (5) and +0.40 dB noise (5)."),
         ((-0.4, 0.8), "beats it by +0.80 dB noise (5), but loses 0.40 dB grid (5)."),
         ((0.8, -0.4), "beats it by +0.80 dB grid (5), but loses 0.40 dB noise (5)."),
+        ((-0.004, 0.2), "beats it by +0.00 dB grid (5) and +0.20 dB noise (5)."),
         ((-0.4, 0.2), "differs from it by -0.40 dB grid (5) and +0.20 dB noise (5)."),
     ],
 )

@@ -198,8 +198,9 @@ def _verdict(
     paired: Mapping[str, Mapping[str, float]], name: str, degrading: Degrading, *, helped: bool
 ) -> str:
     cases = degrading.described
+    gained = {case: round(row["gain"], 2) + 0.0 for case, row in paired.items()}  # no -0.00
     gains = {
-        case: f"{row['gain']:+.2f} dB {cases[case]} (better in {100 * row['better']:.0f} % of "
+        case: f"{gained[case]:+.2f} dB {cases[case]} (better in {100 * row['better']:.0f} % of "
         f"{row['images']:.0f} parts)"
         for case, row in paired.items()
     }
@@ -209,7 +210,7 @@ def _verdict(
             f"It did not help: {unseen} differs from {name} by {' and '.join(gains.values())}. "
             f"Use {name} for such images."
         )
-    worse = [case for case, row in paired.items() if row["gain"] < 0]
+    worse = [case for case, gain in gained.items() if gain < 0]
     better = " and ".join(gains[case] for case in paired if case not in worse)
     if not worse:
         return f"It helped: {unseen} beats {name} by {better}."
