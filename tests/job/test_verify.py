@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_superres.cli import _run
 from napari_superres.errors import IncompleteError, OutputError, UnreadableError
@@ -107,6 +108,11 @@ def test_other_files_are_read_as_far_as_they_allow(
     content[2000] ^= 4  # in the first tile; the plane of zeros has flips without consequence
     tiff.write_bytes(content)
     assert _run(["verify", str(tiff)]) == 4
+    plain = tmp_path / "plain.btf"
+    tifffile.imwrite(plain, np.ones((64, 64), np.uint16), photometric="minisblack")
+    capsys.readouterr()
+    assert _run(["verify", str(plain)]) == 0
+    assert "Others and the tags have none" in capsys.readouterr().err
 
 
 def test_what_is_not_finished_is_not_verified(tmp_path: Path) -> None:

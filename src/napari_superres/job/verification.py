@@ -17,7 +17,7 @@ from napari_superres.formats.chunk_grid import chunk_region
 from napari_superres.formats.ome_zarr_metadata import ome_attributes
 from napari_superres.formats.ome_zarr_sums import wrong_documents
 from napari_superres.formats.remote import is_url
-from napari_superres.formats.suffixes import split_suffix
+from napari_superres.formats.suffixes import READERS, split_suffix
 from napari_superres.formats.zarr_array import ZarrArray
 from napari_superres.formats.zarr_store import (
     absolute_root,
@@ -42,7 +42,10 @@ NO_CRC = (
     "is OME-Zarr 0.4, which has no checksums of pixels: a flipped bit may decode to a wrong pixel "
     "without a word."
 )
-TIFF = "is a TIFF: its pixels carry checksums, its tags do not."
+TIFF = (
+    "is a TIFF: pixels compressed by Deflate, as ours are, carry checksums. Others and the tags "
+    "have none: a flipped bit there is read as a wrong value without a word."
+)
 
 
 @dataclass(frozen=True)
@@ -183,10 +186,11 @@ def _stored(array: ZarrArray, *, complete: bool) -> _Contents:
 def _picture(path: str) -> _Contents:
     """Return the tiles of a TIFF or another picture, at all its levels."""
     image = read(path)
+    is_tiff = READERS[split_suffix(path)[1]] == READERS[".tif"]
     found = _Contents(0, iter(()))
     for array in (image.data, *image.levels):
         found += _Contents(math.prod(array.numblocks), _tiles(array))
-    return replace(found, notes=(f"'{path}' {TIFF}",) if ".tif" in split_suffix(path)[1] else ())
+    return replace(found, notes=(f"'{path}' {TIFF}",) if is_tiff else ())
 
 
 def _tiles(array: da.Array) -> Iterator[Callable[[], list[str]]]:
