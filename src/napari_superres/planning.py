@@ -57,7 +57,8 @@ def make_plan(
         Scale factor of the result; None for the model's own (2 for models that make any).
     limits : (float, float), or a sequence of them, optional
         What becomes 0 and 1, for all channels or for each. None takes the survey's 0.1 and 99.9
-        percentiles, and 0:255 for RGB pictures of 8 bits.
+        percentiles, and 0:255 for RGB pictures of 8 bits. Models that need none, such as the
+        embedded ones and interpolation, do not look at them.
     denoise : float or "auto", optional
         Strength between 0 and 1, for models that have the setting.
     consistency : {"pixel", "local", "off"}, optional

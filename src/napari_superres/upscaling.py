@@ -80,6 +80,7 @@ def upscale(
     limits : (float, float), or a sequence of them, optional
         Intensities that become 0 and 1, for all channels or for each one. None: the 0.1 and 99.9
         percentiles of a fixed sample of the whole image, 0 and 255 for RGB pictures of 8 bits.
+        Models that need none, such as the embedded ones and interpolation, do not look at them.
     denoise : float or "auto", optional
         Strength of denoising between 0 and 1, for models that have it.
     consistency : {"pixel", "local", "off"}, optional

@@ -52,7 +52,8 @@ WISHES = [
         "--limits",
         multiple=True,
         metavar="[C=]LO:HI",
-        help="Intensities that become 0 and 1; once for all channels, or once for each.",
+        help="Intensities that become 0 and 1, for models that need them; once for all channels, "
+        "or once for each.",
     ),
     click.option("--denoise", metavar="0..1|auto", help="Strength of denoising."),
     click.option(
