@@ -60,7 +60,8 @@ def check_memory(needed: float, what: str, hint: str) -> None:
     free = free_memory()
     if needed > SHARE * free:
         raise ResourceError(
-            f"{what} needs about {human_bytes(needed)} of memory; {human_bytes(free)} are free.",
+            f"{what} needs about {human_bytes(needed)} of memory; {100 * SHARE:.0f} % of the "
+            f"{human_bytes(free)} that are free may be used.",
             hint,
         )
 

@@ -235,8 +235,9 @@ def _too_large(plan: Plan, machine: Needs) -> list[str]:
         return []
     halves = plan.spec.unit == "plane" and plan.compute.precision == "float32"
     return [
-        f"Loading the model takes {human_bytes(plan.weights_bytes)} of memory, of which "
-        f"{human_bytes(machine.free_memory)} are free: it will be refused"
+        f"Loading the model takes {human_bytes(plan.weights_bytes)} of memory, and "
+        f"{100 * SHARE:.0f} % of the {human_bytes(machine.free_memory)} that are free may be used: "
+        "it will be refused"
         + (", unless --precision bfloat16 halves it enough." if halves else ".")
     ]
 
