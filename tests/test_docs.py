@@ -14,6 +14,8 @@ from typing import Any
 import click
 import pytest
 
+import napari_superres as sr
+from napari_superres import errors, plugin
 from napari_superres.cli import cli
 from napari_superres.models.catalog import MODELS
 
@@ -103,6 +105,15 @@ def test_the_tutorial_in_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         exec(block, names)
     assert (tmp_path / "part_x4.ome.zarr").is_dir()
     assert names["corner"].shape == (256, 256)
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    """The tutorial sends people there for `upscale_layer`, and it was not to be found."""
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    listed = {line.rpartition(".")[2] for line in page.splitlines() if line.startswith(":::")}
+    assert "errors" in listed
+    public = {*sr.__all__, *plugin.__all__} - {*vars(errors), "MODELS", "__version__"}
+    assert public <= listed
 
 
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
