@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 import napari_superres as sr
 from napari_superres.cli import _run
@@ -19,6 +20,7 @@ from napari_superres.comparing.records import Cell, Picture, Row, Step
 from napari_superres.comparing.statistics import interval, rows_of
 from napari_superres.comparing.verdicts import verdicts_of
 from napari_superres.estimate import REACHED
+from napari_superres.models.camera_noise import Noise
 from napari_superres.training.simulate import simulate
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def test_an_estimated_time_is_that_of_a_large_picture(
     found = []
     for edge in (40, 200):
         pixels = np.random.default_rng(0).integers(0, 4000, (edge, edge + 8)).astype(np.uint16)
-        task = Task("", "yx", 1.0, None, (0.0, 4000.0), model, "cpu", 4, 1, 1, 0, "", "")
+        limits, noise = (0.0, 4000.0), Noise(0.0, 1.0, 1.0, 1.0)
+        task = Task("", "yx", 1.0, None, limits, noise, model, "cpu", 4, 1, 1, 0, "", "")
         image = task.image(pixels, 1)
         found.append(_estimates(task, image, task.plan(image))["seconds_mp"])
     assert found[0] == pytest.approx(found[1])
@@ -182,6 +185,22 @@ def test_a_model_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     assert "given up after 0 s" in cell.reason
 
 
+def test_a_part_is_made_finer_as_the_whole_is(tmp_path: Path) -> None:
+    """Another noise was measured in the part that is compared, and more or less of it removed."""
+    rng = np.random.default_rng(0)
+    light = np.full((320, 320), 100.0)
+    light[96:224, 96:224] = ndimage.gaussian_filter(rng.uniform(0, 2000, (128, 128)), 1)
+    image = rng.poisson(light).astype(np.uint16)
+    part = (slice(100, 220), slice(100, 220))
+    made = sr.compare(image, ["microscopy-x2"], report=tmp_path, scale=2, region=part)
+    (cell,) = made.cells
+    assert cell.pixels is not None
+    whole = sr.upscale(image)[200:440, 200:440]
+    # The part does not know what lies around it.
+    inner = slice(60, -60), slice(60, -60)
+    np.testing.assert_allclose(np.load(cell.pixels)[inner], whole[inner], atol=1)  # rounded
+
+
 def test_degrading_makes_the_source_that_a_coarser_camera_sees(tmp_path: Path) -> None:
     """The user's own sharp image is the truth, and its block means are the source."""
     sharp = np.random.default_rng(0).normal(1000, 50, (130, 129)).astype(np.float32)
@@ -260,7 +279,8 @@ def test_an_interval_is_given_only_for_enough_pictures() -> None:
 
 def _picture(name: str, kind: str = "clean image") -> Picture:
     pixels = np.ones((32, 32), np.float32)
-    return Picture(name, kind, "yx 32 x 32", "yx", pixels, None, (0, 1), 1.0, None, "")
+    noise = Noise(0.0, 1.0, 1.0, 1.0)
+    return Picture(name, kind, "yx 32 x 32", "yx", pixels, None, (0, 1), noise, 1.0, None, "")
 
 
 def _found(psnr: dict[str, list[float]]) -> tuple[Row, ...]:

@@ -15,6 +15,7 @@ import pytest
 import napari_superres as sr
 from napari_superres.comparing.drawing import scale_bar, view_of
 from napari_superres.comparing.records import Picture
+from napari_superres.models.camera_noise import Noise
 from napari_superres.training.simulate import simulate
 
 if TYPE_CHECKING:
@@ -131,7 +132,10 @@ def test_scale_bars_have_round_lengths(
 
 
 def _picture(source: np.ndarray, pixel_size: float = 1.0, unit: str | None = None) -> Picture:
-    return Picture("one", "clean image", "", "yx", source, None, (0, 1), pixel_size, unit, "")
+    noise = Noise(0.0, 1.0, 1.0, 1.0)
+    return Picture(
+        "one", "clean image", "", "yx", source, None, (0, 1), noise, pixel_size, unit, ""
+    )
 
 
 def _decoded(uri: str) -> np.ndarray:

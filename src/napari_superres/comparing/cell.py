@@ -24,11 +24,16 @@ from napari_superres.arrays import as_image
 from napari_superres.errors import SuperresError
 from napari_superres.estimate import REACHED
 from napari_superres.kept_tiles import KEPT
+from napari_superres.models.camera_noise import Noise
+from napari_superres.models.engine import choose_compute
+from napari_superres.models.noise_line import NoiseLine
 from napari_superres.models.weights import find_model, find_weights
+from napari_superres.planning import make_plan
 from napari_superres.resources import check_memory, peak_memory
+from napari_superres.surveying import Survey
 from napari_superres.trust.fourier import ring_correlation
 from napari_superres.trust.measure import measure
-from napari_superres.upscaling import plan_for, planned, spread
+from napari_superres.upscaling import planned, spread
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -53,7 +58,7 @@ class Task:
     ----------
     digest : str
         Of the picture's pixels.
-    axes, pixel_size, unit, limits
+    axes, pixel_size, unit, limits, noise
         As in `Picture`.
     model, device : str
     scale, repeats, samples, seed : int
@@ -68,6 +73,7 @@ class Task:
     pixel_size: float
     unit: str | None
     limits: tuple[float, float]
+    noise: Noise
     model: str
     device: str
     scale: int
@@ -85,15 +91,15 @@ class Task:
 
     def plan(self, image: Image, samples: int = 1) -> Plan:
         """Return the plan for the picture."""
-        limits = self.limits if find_model(self.model).needs_limits else None
-        return plan_for(
+        spec = find_model(self.model, self.scale)
+        return make_plan(
             image,
-            self.model,
+            spec,
+            Survey((self.limits,), (self.noise,), 0, 0),
             scale=self.scale,
-            limits=limits,
-            device=self.device,
             seed=self.seed,
             samples=samples,
+            compute=choose_compute(spec, self.device, "auto", None),
         )
 
 
@@ -265,7 +271,9 @@ def main(path: str) -> None:
     """Run the task that a file describes, and write ``cell.json`` beside it."""
     file = Path(path)
     values = json.loads(file.read_text("utf-8"))
-    task = Task(**{**values, "limits": tuple(values["limits"])})
+    line = values["noise"]["line"]
+    noise = Noise(**{**values["noise"], "line": line and NoiseLine(*line)})
+    task = Task(**{**values, "limits": tuple(values["limits"]), "noise": noise})
     report = {"task": asdict(task), **run(task, file.parent)}
     unfinished = file.with_name("cell.part")
     unfinished.write_text(json.dumps(report, indent=1), "utf-8")

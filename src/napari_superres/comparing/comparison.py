@@ -317,6 +317,7 @@ def _task(
         pixel_size=picture.pixel_size,
         unit=picture.unit,
         limits=picture.limits,
+        noise=picture.noise,
         model=model,
         device=device,
         scale=scale,

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from napari_superres.image import Image
+
+T = TypeVar("T")
 
 EDGE = 256
 """Longest edge of a picture in source pixels, unless a region is asked for."""
@@ -138,15 +140,19 @@ def _picture(
             f"{SMALLEST} x {SMALLEST} are needed.",
         )
     name = one.channels[0].name if image.size("c") > 1 else ""
+    axes: Literal["yx", "yxs"] = "yxs" if one.rgb else "yx"
+    # A coarser picture has less noise than the whole.
+    noise = survey(as_image(part, axes)).noise[0] if degrade else _of(facts.noise, one, index)
     axis = one.axes.index("x")
     return Picture(
         name=f"{image.name} {name or f'channel {index}'}" if image.size("c") > 1 else image.name,
         kind=kind or _kind(one, facts, index),
         whole=whole,
-        axes="yxs" if one.rgb else "yx",
+        axes=axes,
         source=part,
         truth=fine,
         limits=_limits(one, facts, index),
+        noise=noise,
         pixel_size=one.pixel_size[axis] * step,
         unit=one.units[axis],
         digest=_digest(part, fine),
@@ -238,7 +244,7 @@ def _truth(
 def _kind(one: Image, facts: Survey, index: int) -> str:
     if one.rgb:
         return "colour picture"
-    noise = facts.noise[index]
+    noise = _of(facts.noise, one, index)
     noisy = noise.std > _NOISY * noise.contrast
     return NOISY if noisy else "clean image"
 
@@ -246,8 +252,13 @@ def _kind(one: Image, facts: Survey, index: int) -> str:
 def _limits(one: Image, facts: Survey, index: int) -> tuple[float, float]:
     if one.rgb and one.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = facts.limits[0 if one.rgb else index]
+    low, high = _of(facts.limits, one, index)
     return (low, high) if high > low else (low, math.nextafter(low, math.inf) + 1)
+
+
+def _of(found: tuple[T, ...], one: Image, index: int) -> T:
+    """Return what a survey found in a channel; it takes a colour picture for one."""
+    return found[0 if one.rgb else index]
 
 
 def _digest(*arrays: np.ndarray | None) -> str:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from napari_superres.models.camera_noise import Noise
+
 State = Literal["done", "failed"]
 Basis = Literal["measured", "estimate", "fact"]
 
@@ -37,6 +39,8 @@ class Picture:
         What a perfect result shows.
     limits : (float, float)
         Of the whole image's intensities, for models that need them.
+    noise : Noise
+        Of the whole image too, or of the source alone where that was made coarser.
     pixel_size : float
         Of the source.
     unit : str or None
@@ -52,6 +56,7 @@ class Picture:
     source: np.ndarray
     truth: np.ndarray | None
     limits: tuple[float, float]
+    noise: Noise
     pixel_size: float
     unit: str | None
     digest: str
