@@ -128,7 +128,7 @@ def test_embedded_models_in_tiles(model: str, program: Program) -> None:
     check_same(program(model, pixels, noise), finer)
 
 
-@pytest.mark.parametrize("noise", ["much", "12.5,136,0.38"])
+@pytest.mark.parametrize("noise", ["much", "12.5,abc", "12.5,136,0.38"])
 def test_noise_that_is_told_by_halves_is_refused(noise: str, program: Program) -> None:
     """A result with other noise removed than was meant looks as good as any."""
     with pytest.raises(subprocess.CalledProcessError):

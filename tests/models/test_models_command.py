@@ -39,7 +39,9 @@ def test_list_shows_every_model_with_its_state(capsys: pytest.CaptureFixture[str
         line = next(line for line in out.splitlines() if line.startswith(f"{name} "))
         assert spec.licence.split()[0] in line
         assert spec.proven in line
-        assert any(word in line for word in ("ready", "bundled", "to download", "to accept"))
+        states = ("ready", "bundled", "to download", "to add", "to accept")
+        assert any(word in line for word in states)
+        assert not spec.weights or all(file.urls for file in spec.weights) or "download" not in line
     assert "67 MB" in out
 
 

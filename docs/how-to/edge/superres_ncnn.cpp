@@ -188,9 +188,12 @@ int main(int count, char** words) try {
     if (count < 4) throw std::runtime_error("superres_ncnn MODEL IN.pgm OUT.pgm [noise [tile]]");
     const std::string model = words[1];
     Noise noise;
-    const int told = count < 5 ? 1 : sscanf(words[4], "%f,%f,%f,%f", &noise.std, &noise.dark,
-                                            &noise.floor, &noise.slope);
-    if (told != 1 && told != 4) throw std::runtime_error("noise is STD or STD,DARK,FLOOR,SLOPE");
+    const std::string given = count < 5 ? "0" : words[4];
+    int one = 0, four = 0;  // where the numbers end
+    const int told = sscanf(given.c_str(), "%f%n,%f,%f,%f%n", &noise.std, &one, &noise.dark,
+                            &noise.floor, &noise.slope, &four);
+    if ((told != 1 && told != 4) || given[told == 4 ? four : one])
+        throw std::runtime_error("noise is STD or STD,DARK,FLOOR,SLOPE");
     const int tile = count > 5 ? atoi(words[5]) : 128;
     const Facts facts = read_facts(model + ".ncnn.json");
     if (tile < 1 || tile % facts.multiple) throw std::runtime_error("the tile has a wrong size");

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_superres.models.catalog import ModelSpec, WeightFile
 
-State = Literal["ready", "bundled", "to download", "to accept"]
+State = Literal["ready", "bundled", "to download", "to add", "to accept"]
 
 EMBEDDED = Path(__file__).with_name("embedded")
 """The folder of the weights that ship with the package."""
@@ -247,7 +247,10 @@ def state(spec: ModelSpec) -> State:
     here = all(locate(spec, file) is not None for file in needed_files(spec))
     if spec.folders:
         here = here and any(local_place(name) is not None for name in spec.folders)
-    return "ready" if here else "to download"
+    if here:
+        return "ready"
+    # Weights without a link are got as their page says.
+    return "to download" if all(file.urls for file in needed_files(spec)) else "to add"
 
 
 def _as_here(spec: ModelSpec) -> ModelSpec:

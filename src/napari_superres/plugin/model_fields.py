@@ -85,18 +85,19 @@ class ModelFields(QWidget):
         if now == "to download":
             raise WeightsError(
                 f"The weights of '{spec.name}' are not on this computer.",
-                f"{self._offer_of(spec)} without a network, add the file under 'Models...'.",
+                f"Press '{self.download.text()}'; without a network, add the file under "
+                "'Models...'.",
+            )
+        if now == "to add":
+            raise WeightsError(
+                f"The weights of '{spec.name}' are not on this computer.",
+                f"See {spec.homepage}, and add the file under 'Models...'.",
             )
         if now == "to accept":
             raise LicenceError(
                 f"The licence of '{spec.name}' ({spec.licence}) must be accepted first.",
                 f"Press '{self.accept.text()}'.",
             )
-
-    def _offer_of(self, spec: ModelSpec) -> str:
-        if all(file.urls for file in spec.weights):
-            return f"Press '{self.download.text()}';"
-        return f"See {spec.homepage};"
 
     def choose(self, model: str, scale: int | None = None) -> None:
         """Choose a model by name or file, and a factor."""
@@ -181,9 +182,7 @@ class ModelFields(QWidget):
     def _describe(self) -> None:
         spec = self._spec
         now = state(spec) if spec is not None else ""
-        # A file without a link, or without a published size, is got as its page says.
-        fetchable = spec is not None and all(file.urls for file in spec.weights)
-        show_row(self._rows, self.download, visible=now == "to download" and fetchable)
+        show_row(self._rows, self.download, visible=now == "to download")
         show_row(self._rows, self.accept, visible=now == "to accept")
         if spec is None:
             self.chip.setText("× Cannot be used")
@@ -244,6 +243,8 @@ def state_words(spec: ModelSpec) -> str:
     now = state(spec)
     if now == "to download":
         return "↓ Needs download"
+    if now == "to add":
+        return "↓ Needs its file"
     if now == "to accept":
         return "§ Needs licence"
     return "✓ On this computer"

@@ -152,7 +152,7 @@ class ModelsDialog(QDialog):
             self.about.setText(_about(spec))
             now, page = state(spec), spec.homepage
             here = not spec.bundled and any(locate(spec, file) for file in spec.weights)
-            if now == "to download" and all(file.urls for file in spec.weights):
+            if now == "to download":
                 offer = f" {megabytes(spec)}"
         self.download.setText(f"Download{offer}")
         self.download.setEnabled(idle and bool(offer))
