@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -172,13 +171,12 @@ def test_control_comes_back_while_a_block_takes_long(tmp_path: Path) -> None:
 def test_closing_stops_promptly_and_keeps_what_is_done(tmp_path: Path) -> None:
     """Cancel means now, not after the block; and not all over again tomorrow."""
     path = tmp_path / "a.ome.zarr"
-    steps = run(stack(seconds=0.2), path, workers=2)
+    before = set(threading.enumerate())
+    steps = run(stack(seconds=3600, quick=6), path, workers=2)
     while next(steps).done < 3:
         pass
-    start = time.monotonic()
-    steps.close()
-    assert time.monotonic() - start < 0.15, "less than a block"
-    assert not any("superres" in thread.name for thread in threading.enumerate())
+    steps.close()  # does not wait for a block, which takes an hour
+    assert not any("superres" in thread.name for thread in set(threading.enumerate()) - before)
     assert not path.exists()
     resumed = drained(run(stack(), path))
     assert resumed[-1].kept >= 3
