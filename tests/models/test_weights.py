@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -455,6 +457,21 @@ def test_files_added_at_the_same_time_do_not_delete_one_another(
             )
             assert sum(path.exists() for path in added) == 1
             assert library.verify("my-net")
+
+
+def test_model_that_another_program_replaced_is_the_users_too(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """A viewer that had used the old one broke the new one for every program."""
+    library.add(checkpoint, "my-net")
+    other = tmp_path / "other.safetensors"
+    save_file(random_tensors(COMPACT, seed=1), other)
+    code = "from napari_superres.cli import main; main()"
+    command = [sys.executable, "-c", code, "models", "add", str(other), "--as", "my-net"]
+    subprocess.run(command, check=True)
+    [path] = weights.find_weights(weights.find_model("my-net")).values()
+    assert path.read_bytes() == other.read_bytes()
+    assert library.verify("my-net") == [path]
 
 
 def test_licence_must_be_accepted_once() -> None:

@@ -125,7 +125,9 @@ def fingerprint(path: Path, *, again: bool = False) -> Record:
         raise WeightsError(
             f"'{path}' cannot be read ({error.strerror}).", "Check its path and permissions."
         ) from error
-    # What the user added is trusted for its content, not for its name.
+    # What the user added is trusted for its content, not for its name. Another program may have
+    # added it since, or meanwhile.
+    known = read_record(path)
     added = known is not None and known.added and known.sha256 == digest
     record = Record(digest, status.st_size, status.st_mtime_ns, now, added)
     if path.parent in (weights_folder(), models_folder()):
