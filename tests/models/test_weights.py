@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -472,6 +473,16 @@ def test_model_that_another_program_replaced_is_the_users_too(
     [path] = weights.find_weights(weights.find_model("my-net")).values()
     assert path.read_bytes() == other.read_bytes()
     assert library.verify("my-net") == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+def test_locks_are_for_all_who_share_the_cache(cache: Path, checkpoint: Path) -> None:
+    """A lock stays behind, and shut out the colleagues of whoever had come first."""
+    library.add(checkpoint, "my-net")
+    cache_module.accept_licence("restricted")
+    locks = list(cache.rglob("*.lock"))
+    assert len(locks) == 2
+    assert all(stat.S_IMODE(lock.stat().st_mode) == 0o666 for lock in locks)
 
 
 def test_licence_must_be_accepted_once() -> None:

@@ -43,6 +43,9 @@ SETTLED = 2_000_000_000
 SUFFIXES = (".pth", ".safetensors")
 """Kinds of file that are kept."""
 
+FOR_ALL = 0o666
+"""Permissions of a lock, which stays behind: whoever may write to the folder takes it next."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -243,7 +246,7 @@ def alone(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.stem}.lock"))
+        lock = FileLock(path.with_name(f".{path.stem}.lock"), mode=FOR_ALL)
         lock.acquire()
     except OSError as error:
         raise not_writable(path, error) from error

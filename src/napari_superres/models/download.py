@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.cache import (
+    FOR_ALL,
     Record,
     not_writable,
     weights_folder,
@@ -104,7 +105,7 @@ def _silent(name: str, done: int, total: int) -> None:
 def _alone(file: WeightFile, progress: Progress) -> Iterator[None]:
     """Let one program and thread fetch a file; the others wait, and then find it."""
     target = weights_folder() / file.name
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    lock = FileLock(target.with_name(f".{target.name}.lock"), mode=FOR_ALL)
     part = target.with_name(target.name + ".part")
     while not lock.is_locked:
         try:
