@@ -303,3 +303,19 @@ def test_what_was_computed_is_freed_with_its_layers(viewer: Any, noise: Any, pan
     gc.collect()
     assert not [layer() for layer in layers if layer() not in (None, noise)]
     assert pixels() is None
+
+
+def test_a_source_that_was_upscaled_on_demand_is_freed_with_its_layer(viewer: Any) -> None:
+    """The work holds what shows its result, and that the source's layer."""
+    rng = np.random.default_rng(5)
+    viewer.add_image(rng.integers(100, 4000, (60, 70), dtype=np.uint16))
+    layer, pixels = weakref.ref(viewer.layers[0]), weakref.ref(viewer.layers[0].data)
+    upscale_active_layer(viewer)
+    until(lambda: len(viewer.layers) == 2)
+    viewer.layers.clear()
+
+    def freed() -> bool:
+        gc.collect()
+        return layer() is None and pixels() is None
+
+    until(freed, 20)  # tiles that are being computed are still awaited
