@@ -67,6 +67,7 @@ class Image:
         Coarser versions of `data` that the file holds, finest first, for viewers.
     source : mapping
         Where the pixels come from: path, series, level, size, modification time. JSON values.
+        ``"channels"``: which of the ``"channel_count"`` of the file, where some were chosen.
     metadata : mapping
         What else the file says (``"ome_xml"``: its OME-XML text, ``"ome_image"``: which image in
         it this is, ``"ome_channels"``: which of its channels these are, where some were chosen,
@@ -249,8 +250,8 @@ class Image:
         Returns
         -------
         dict
-            ``channels``, and ``metadata``, where OME-Zarr's rendering settings describe each one
-            and OME-XML may.
+            ``channels``; ``metadata``, where OME-Zarr's rendering settings describe each one and
+            OME-XML may; ``source``, with their indices in the file; ``history``, with their own.
         """
         n = len(self.channels)
         metadata = dict(self.metadata)
@@ -262,7 +263,18 @@ class Image:
             before = metadata.get("ome_channels")
             known = before if isinstance(before, list) and len(before) == n else range(n)
             metadata["ome_channels"] = [known[i] for i in channels]
-        return {"channels": tuple(self.channels[i] for i in channels), "metadata": metadata}
+        source = dict(self.source)
+        count, before = source.pop("channel_count", n), source.pop("channels", ())
+        known = before if len(before) == n else range(n)
+        chosen = [known[i] for i in channels]
+        if chosen != list(range(count)):
+            source |= {"channels": chosen, "channel_count": count}
+        return {
+            "channels": tuple(self.channels[i] for i in channels),
+            "metadata": metadata,
+            "source": source,
+            "history": _history_of(self.history, channels),
+        }
 
     def __repr__(self) -> str:
         shape = " x ".join(str(n) for n in self.shape)
@@ -274,6 +286,21 @@ class Image:
         return (
             f"<Image '{self.name}' {self.axes} {shape} {self.dtype}{'; ' + sizes if sizes else ''}>"
         )
+
+
+def _history_of(
+    history: Sequence[Mapping[str, Any]], channels: Sequence[int]
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the records of some channels, which are counted anew; of one alone, none is said."""
+    found: list[Mapping[str, Any]] = []
+    for record in history:
+        rest = {key: value for key, value in record.items() if key != "channel"}
+        for i, channel in enumerate(channels):
+            if record.get("channel") == channel:
+                found.append({**rest, "channel": i} if len(channels) > 1 else rest)
+        if "channel" not in record:
+            found.append(record)
+    return tuple(found)
 
 
 def check_axes(axes: str, shape: Sequence[int], name: str) -> None:

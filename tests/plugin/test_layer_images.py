@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -14,12 +14,23 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels as LabelsLayer
 from napari.layers import Points, Shapes
 
+import napari_superres as sr
+from napari_superres.arrays import as_image
 from napari_superres.errors import AxesError, InputError
 from napari_superres.image import Channel, Image
 from napari_superres.plugin import layer_to_image, upscale_layer
 from napari_superres.plugin.layer_axes import layer_axes, name_axes
 from napari_superres.plugin.layer_history import history_metadata, history_of
-from napari_superres.plugin.layer_tuples import image_from_layer_data, image_to_layer_data
+from napari_superres.plugin.layer_tuples import (
+    image_from_layer_data,
+    image_to_layer_data,
+    joined,
+)
+from napari_superres.plugin.reader import open_layers
+from napari_superres.selection import select
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Untouchable:
@@ -140,6 +151,38 @@ def test_channels_become_layers_and_layers_channels() -> None:
     assert np.array_equal(back.data.compute(), image.data.compute())
     for key in ("pixel_size", "units", "translation", "channels"):
         assert getattr(back, key) == getattr(image, key), key
+
+
+def test_a_result_of_a_result_is_saved_with_the_history_that_it_was_opened_with(
+    tmp_path: Path,
+) -> None:
+    """Saved again from napari, its channels were said to be made in different ways."""
+    stack = np.random.default_rng(1).integers(0, 900, (2, 20, 24), np.uint16)
+    sr.write(as_image(stack, "cyx"), tmp_path / "1.ome.tif")
+    for n in (1, 2):
+        finer = sr.upscale(sr.read(tmp_path / f"{n}.ome.tif"), "nearest", scale=2)
+        sr.write(finer, tmp_path / f"{n + 1}.ome.tif")
+    image = sr.read(tmp_path / "3.ome.tif")
+    assert len(image.history) == 2
+    assert image_from_layer_data(image_to_layer_data(image)).history == image.history
+
+
+def test_channels_in_another_order_bring_their_own_histories(tmp_path: Path) -> None:
+    """The layer of one dye said that it was made with the model of the other."""
+    stack = np.random.default_rng(1).integers(0, 900, (2, 20, 24), np.uint16)
+    sr.write(as_image(stack, "cyx"), tmp_path / "two.ome.tif")
+    layers = [ImageLayer(data, **k) for data, k, _ in open_layers(str(tmp_path / "two.ome.tif"))]
+    finer = [
+        upscale_layer(x, model, scale=2)
+        for x, model in zip(layers, ("bicubic", "lanczos"), strict=True)
+    ]
+    made = [layer_to_image(layer) for layer in finer]
+    image = joined(made)
+    assert [record["channel"] for record in image.history] == [0, 1]
+    swapped = select(image, channels=[1, 0])
+    found = [history_of(k["metadata"]) for _, k, _ in image_to_layer_data(swapped)]
+    assert found == [made[1].history, made[0].history]
+    assert select(image, channels=[1]).history == made[1].history
 
 
 def test_layers_of_different_size_are_not_one_image() -> None:

@@ -86,7 +86,7 @@ def joined_history(histories: Sequence[Sequence[Record]]) -> History:
     if all(history == first for history in histories):
         return tuple(first)
     if all(len(history) == len(first) for history in histories):
-        steps = [_joined_parts(x) or _joined_runs(x) for x in zip(*histories, strict=True)]
+        steps = [_joined(step) for step in zip(*histories, strict=True)]
         if all(steps):
             return tuple(step for step in steps if step)
     return tuple(
@@ -115,6 +115,14 @@ def joined_source(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def channel_place(axes: str) -> int:
     """Return where axis ``c`` belongs among others: in OME's order, before z and after time."""
     return next(i for i, axis in enumerate(axes) if axis in "zyxs")
+
+
+def _joined(records: Sequence[Record]) -> Record | None:
+    """Return one record of what was done to all channels; None if that was not the same."""
+    first = records[0]
+    if all(record == first for record in records):
+        return first  # of all of them already: what came before their file
+    return _joined_parts(records) or _joined_runs(records)
 
 
 def _joined_parts(records: Sequence[Record]) -> Record | None:

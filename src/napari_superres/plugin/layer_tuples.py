@@ -62,10 +62,11 @@ def image_to_layer_data(image: Image) -> list[LayerTuple]:
         several = len(image.channels) > 1
         own = image
         if several:
+            said = image.described([i])
             own = replace(
                 image,
-                source=one_channel(image, i),
-                metadata=image.described([i])["metadata"],
+                source=said["source"],
+                metadata=said["metadata"],
                 history=channel_history(image.history, i),
             )
         title = _title(own, channel, number=i)
@@ -145,13 +146,6 @@ def is_far(image: Image) -> bool:
     It keeps up to a quarter of the memory; from a disk the same is read again in milliseconds.
     """
     return "://" in str(image.source.get("path", ""))
-
-
-def one_channel(image: Image, index: int) -> dict[str, Any]:
-    """Return where one channel of an image comes from: the file, and which of its channels."""
-    earlier = image.source.get("channels", range(len(image.channels)))
-    count = image.source.get("channel_count", len(image.channels))
-    return {**image.source, "channels": [earlier[index]], "channel_count": count}
 
 
 def _said(images: Sequence[Image]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from napari_superres.plugin.layer_history import (
     history_metadata,
     history_of,
 )
-from napari_superres.plugin.layer_tuples import one_channel
 from napari_superres.plugin.layers import layer_kwargs, source_note
 from napari_superres.plugin.on_demand import on_demand_layer
 from napari_superres.plugin.origins import Origin, remember
@@ -175,8 +174,7 @@ class Results:
             own = result
             if len(sources) > 1:
                 own = select(result, channels=[i])
-                history = channel_history(result.history, i)
-                own = replace(own, source=one_channel(result, i), history=history)
+                own = replace(own, history=channel_history(result.history, i))
             at = result.axes.find("c") if len(sources) > 1 else -1
             whole = [result.data, *result.levels]
             levels = [_in_order(data, result.axes, at, i, source.image.axes) for data in whole]
