@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -70,6 +70,8 @@ class Plan:
         Engine, device, precision and batch.
     options : tuple of (str, value)
         The model's own options, all of them, sorted by name.
+    auto_denoise : bool
+        Whether the strengths of denoising were found in the image. It changes no pixel.
     """
 
     spec: ModelSpec
@@ -92,6 +94,7 @@ class Plan:
     uncertainty: bool
     compute: Compute
     options: tuple[tuple[str, Any], ...]
+    auto_denoise: bool = field(default=False, compare=False)
 
     @property
     def rgb(self) -> bool:
@@ -254,7 +257,7 @@ class Plan:
         values = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
-            if f.name not in ("spec", "compute", "options")
+            if f.name not in ("spec", "compute", "options", "auto_denoise")
         }
         return {
             "model": self.spec.name,

@@ -142,6 +142,7 @@ def make_plan(
         uncertainty=uncertainty and samples == 1,
         compute=compute,
         options=_options(spec, options or {}),
+        auto_denoise=(spec.denoise if denoise is None else denoise) == "auto",
     )
 
 

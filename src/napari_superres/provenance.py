@@ -50,6 +50,7 @@ def history_record(image: Image, plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "random": spec.random,
         "plan": plan.record(),
+        "auto_denoise": plan.auto_denoise,
         "tile": list(plan.tile),
         "source": _shareable({"name": image.name, **image.source}),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

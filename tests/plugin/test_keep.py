@@ -269,6 +269,24 @@ def test_channels_that_were_made_in_different_ways_keep_their_own_histories(
         assert layer.name == before.name
 
 
+def test_channels_whose_noise_was_removed_by_other_shares_are_not_told_as_automatic(
+    channels: list[Any],
+) -> None:
+    """The command for both removed as much noise as it found, and made other pixels."""
+
+    def history(*shares: float | str) -> tuple[Any, ...]:
+        finer = [
+            upscale_layer(layer, "microscopy-x2", denoise=share)
+            for layer, share in zip(channels, shares, strict=True)
+        ]
+        return keep_row.image_of(finer).history
+
+    assert "denoise='auto'" not in as_python(history(0.8, 0.8))
+    assert len(history("auto", "auto")) == 1
+    with pytest.raises(InputError, match="made in different ways"):
+        as_python(history(0.3, 0.8))
+
+
 def test_a_projection_is_not_taken_for_its_file(
     viewer: Any, channels: list[Any], panel: Any, said: list[str]
 ) -> None:

@@ -142,14 +142,18 @@ def _joined_parts(records: Sequence[Record]) -> Record | None:
 def _joined_runs(records: Sequence[Record]) -> Record | None:
     """Return the record of layers that were made finer one by one; None if not alike."""
     first, plans = records[0], [record["plan"] for record in records]
+    same = {"time": "", "source": {}, "auto_denoise": None}
     rests = [
-        {**record, "time": "", "source": {}, "plan": {**record["plan"], **dict.fromkeys(_OWN)}}
-        for record in records
+        {**record, **same, "plan": {**record["plan"], **dict.fromkeys(_OWN)}} for record in records
     ]
     # Random numbers depend on a plane's place among all planes.
     if first["random"] or "c" in plans[0]["axes"] or any(rest != rests[0] for rest in rests):
         return None
     own = {key: [plan[key] for plan in plans] for key in _OWN}
+    # Nobody can ask for strengths that differ, unless they are found in the image.
+    differ = any(strengths != own["denoise"][0] for strengths in own["denoise"])
+    if differ and not all(record.get("auto_denoise") for record in records):
+        return None
     places = [{k: v for k, v in record["source"].items() if k != "name"} for record in records]
     source = joined_source(places)
     if any(places) and not source:
