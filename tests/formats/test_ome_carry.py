@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import dask.array as da
+import numpy as np
 import pytest
 import tifffile
 from hypothesis import given, settings
@@ -257,6 +258,16 @@ def test_channels_without_names_keep_what_belongs_to_them(source: Image, tmp_pat
         assert wavelengths(last) == [first]
     unclear = {**unnamed.metadata, "ome_channels": [0, 7]}
     assert wavelengths(replace(unnamed, metadata=unclear)) == [None, None]
+
+
+def test_a_colour_picture_has_the_wavelength_of_none_of_its_channels(tmp_path: Path) -> None:
+    """All three colours were said to be the light of the first channel."""
+    path = tmp_path / "three.ome.tif"
+    said = {"axes": "CYX", "Channel": {"EmissionWavelength": [450, 520, 600]}}
+    tifffile.imwrite(path, np.zeros((3, 20, 24), np.uint8), metadata=said, photometric="minisblack")
+    for rgb, count in ((False, 3), (True, 0)):
+        finer = upscale(read(path), "nearest", scale=2, rgb=rgb)
+        assert compose_ome(finer).count("EmissionWavelength=") == count
 
 
 def test_each_series_brings_its_own_description(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_superres.formats.ome_xml import Ome, OmeImage, OmeXmlError, parse_ome
+from napari_superres.formats.ome_xml import Ome, OmeImage, OmeXmlError, children, parse_ome
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -82,6 +82,9 @@ def chosen_indices(
 def _chosen_channels(image: Image, original: OmeImage) -> list[int] | None:
     samples = image.size("s", 1)
     old = [channel.name for channel in original.channels[::samples]]
+    pixels = next(children(original.element, "Pixels"))
+    if len([*children(pixels, "Channel")]) > len(old):
+        return None  # channels that were taken for the colours of one picture
     new = [channel.name for channel in image.channels]
     if all(name and old.count(name) == 1 for name in new):
         return [old.index(name) for name in new]

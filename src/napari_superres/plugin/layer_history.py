@@ -142,7 +142,7 @@ def _joined_parts(records: Sequence[Record]) -> Record | None:
 def _joined_runs(records: Sequence[Record]) -> Record | None:
     """Return the record of layers that were made finer one by one; None if not alike."""
     first, plans = records[0], [record["plan"] for record in records]
-    same = {"time": "", "source": {}, "auto_denoise": None}
+    same: Record = {"time": "", "source": {}, "auto_denoise": None}
     rests = [
         {**record, **same, "plan": {**record["plan"], **dict.fromkeys(_OWN)}} for record in records
     ]
