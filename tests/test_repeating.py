@@ -139,6 +139,21 @@ def test_a_part_is_made_again_and_not_the_whole(
         assert again.translation == pytest.approx(result.translation)
 
 
+@pytest.mark.parametrize("part", PARTS[:3], ids=str)
+def test_a_part_of_a_stored_result_is_made_again(
+    source: Image, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    """Of a result that was cut when it was converted, the copied command made all."""
+    sr.write(sr.upscale(source, "nearest", scale=2), tmp_path / "whole.ome.zarr")
+    fine = {"region": (slice(20, 100), slice(None, 120))} if "region" in part else {}
+    result = select(sr.read(tmp_path / "whole.ome.zarr"), **{**part, **fine})
+    expected = select(sr.upscale(source, "nearest", scale=2), **part)
+    assert result.history[-1]["part"] == expected.history[-1]["part"]
+    assert run(as_command(result.history, str(tmp_path / "again.ome.zarr"))) == 0
+    again = sr.read(tmp_path / "again.ome.zarr")
+    assert np.array_equal(again.data.compute(), result.data.compute())
+
+
 def test_a_part_of_chosen_channels_counts_in_those(source: Image, tmp_path: Path) -> None:
     """The second of two layers in a viewer may be the first channel of their file."""
     layers = select(source, channels=[1, 0])

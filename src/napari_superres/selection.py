@@ -46,6 +46,7 @@ def select(
     SettingError
         If there is no such axis, channel, plane or pixel.
     """
+    whole = image
     wishes = dict(planes or {})
     part: dict[str, list[int]] = {}
     if channels is not None:
@@ -66,12 +67,32 @@ def select(
     if region is not None:
         image, bounds = _cropped(image, region)
         part.update(bounds)
+    if whole.plan is None:
+        part = _counted_in_source(whole, part)
     return _noted(image, part)
+
+
+def _counted_in_source(image: Image, part: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return what a record can say of a part of a result that was read from a file."""
+    last = image.history[-1] if image.history else {}
+    if not last or "channel" in last:
+        return {}
+    plan, before = last["plan"], last.get("part", {})
+    found = {}
+    for axis, own in part.items():
+        scale = plan["scale"] if axis in "yx" else 1
+        count = plan["shape"][plan["axes"].index(axis)] if axis in plan["axes"] else 0
+        if axis in before:
+            count = len(before[axis] if axis == "c" else range(*before[axis]))
+        fits = image.size(axis) == count * scale
+        if fits and not any(n % scale for n in own):
+            found[axis] = [n // scale for n in own]
+    return found
 
 
 def _noted(image: Image, part: Mapping[str, list[int]]) -> Image:
     """Return an image whose record says which part of the whole result it is."""
-    if not part or image.plan is None or not image.history:
+    if not part or not image.history:
         return image
     *earlier, last = image.history
     before = last.get("part", {})
