@@ -12,11 +12,9 @@ import numpy as np
 import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.models.camera_noise import Noise
-from napari_superres.models.engine import choose_compute
 from napari_superres.models.weights import find_model
-from napari_superres.planning import make_plan
 from napari_superres.surveying import Survey
-from napari_superres.upscaling import planned, spread
+from napari_superres.upscaling import plan_for, planned, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,19 +58,20 @@ class Method:
     ) -> list[np.ndarray]:
         """Return the result in float32, and where it is asked for its 90 % bound."""
         image, spec = as_image(pair.source), find_model(self.model, pair.scale)
-        wishes: dict[str, Any] = {
-            "scale": pair.scale,
-            "dtype": "float32",
-            "consistency": self.consistency,
-            "tile": tile,
-            "uncertainty": uncertainty and spec.bound > 0,
-            "compute": choose_compute(spec, "auto", "auto", None),
-        }
-        if self.denoise == "true":
-            facts = _told(pair)
-            plan = make_plan(image, spec, facts, denoise=1.0 if pair.noise else 0.0, **wishes)
-        else:
-            plan = make_plan(image, spec, sr.survey(image), denoise=self.denoise, **wishes)
+        facts, denoise = None, self.denoise
+        if denoise == "true":
+            facts, denoise = _told(pair), 1.0 if pair.noise else 0.0
+        plan = plan_for(
+            image,
+            self.model,
+            scale=pair.scale,
+            denoise=denoise,
+            facts=facts,
+            dtype="float32",
+            consistency=self.consistency,
+            tile=tile,
+            uncertainty=uncertainty and spec.bound > 0,
+        )
         results = [planned(image, plan)]
         if plan.uncertainty:
             results.append(spread(image, plan))

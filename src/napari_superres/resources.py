@@ -14,8 +14,8 @@ SHARE = 0.8
 """Part of the free memory that a run may plan for; the rest is for what else happens."""
 
 
-DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-"""Numbers of the errors that say so; a quota may be used up, or a file too long for the disk."""
+# A quota may be used up too, or a file too long for the disk.
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def free_memory() -> int:
@@ -73,3 +73,27 @@ def human_bytes(n: float) -> str:
             return f"{n:.3g} {unit}"
         n /= 1000
     return f"{n:.3g} PB"
+
+
+def disk_full(path: object, error: OSError, hint: str) -> ResourceError | None:
+    """Return the error for a file that could not be finished because the disk is full.
+
+    Parameters
+    ----------
+    path : Path or RemotePath
+        The file.
+    error : OSError
+        Raised while writing.
+    hint : str
+        What to do.
+
+    Returns
+    -------
+    ResourceError or None
+        None if the error says something else.
+    """
+    if error.errno not in _FULL:
+        return None
+    return ResourceError(
+        f"The disk is full: '{path}' could not be finished ({error.strerror}).", hint
+    )

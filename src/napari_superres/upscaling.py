@@ -160,6 +160,7 @@ def plan_for(
     device: str = "auto",
     precision: str = "auto",
     batch: int | None = None,
+    facts: Survey | None = None,
     **wishes: Any,
 ) -> Plan:
     """Return the plan of `upscale` for an image, after looking at the pixels if it has to.
@@ -170,6 +171,8 @@ def plan_for(
         The whole source.
     model, scale, limits, denoise, device, precision, batch, **wishes
         As for `upscale`.
+    facts : Survey, optional
+        What is known of the pixels; None to look.
 
     Returns
     -------
@@ -177,8 +180,7 @@ def plan_for(
     """
     spec = find_model(model, scale)
     wishes = {**wishes, "scale": scale, "compute": choose_compute(spec, device, precision, batch)}
-    facts = None
-    if needs_survey(image, spec, limits, denoise):
+    if facts is None and needs_survey(image, spec, limits, denoise):
         # Refuse what cannot work before a pixel is read.
         channels = 1 if image.rgb else image.size("c", 1)
         blank = Survey(((0.0, 1.0),) * channels, (Noise(0.0, 1.0, 1.0, 1.0),) * channels, 0, 0)

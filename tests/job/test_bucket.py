@@ -61,7 +61,7 @@ def bucket(served: tuple[Bucket, str], monkeypatch: pytest.MonkeyPatch) -> Itera
     zarr_store._remote_store.cache_clear()
     state.mood = lambda method, key, before: 200
     state.asked.clear()
-    RemotePath(f"{state.url}/work").remove_all()
+    RemotePath(f"{state.url}/results").remove_all()
     yield state
     remote_path._bucket.cache_clear()
     zarr_store._remote_store.cache_clear()
@@ -80,7 +80,7 @@ def on_disk(root: Path) -> dict[str, bytes]:
 
 def in_bucket(bucket: Bucket, name: str) -> dict[str, bytes]:
     """Return the same of a result in the bucket."""
-    return {key: data for key, data in bucket.objects(f"work/{name}").items() if "/" in key}
+    return {key: data for key, data in bucket.objects(f"results/{name}").items() if "/" in key}
 
 
 def stopped(url: str, blocks: int, **options: Any) -> None:
@@ -93,32 +93,32 @@ def stopped(url: str, blocks: int, **options: Any) -> None:
 
 def test_a_bucket_holds_the_bytes_of_a_disk(bucket: Bucket, tmp_path: Path) -> None:
     """A facility's archive is as good as its disks."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     place = write(small(), url, workers=2)
     assert str(place) == url
     assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
     found = sr.read(place)
     np.testing.assert_array_equal(found.data.compute(), small().data.compute())
     assert len(found.levels) == 4
-    assert not bucket.objects("work/a.ome.zarr.part")
+    assert not bucket.objects("results/a.ome.zarr.part")
     with pytest.raises(OutputError, match="exists already"):
         write(small(), url)
 
 
 def test_it_is_no_image_before_it_is_complete(bucket: Bucket, tmp_path: Path) -> None:
     """Whoever looks on Sunday must not take half a volume for a whole one."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     orders: list[str] = []
     bucket.mood = lambda method, key, before: orders.append(key) or 200  # type: ignore[func-returns-value]
     stopped(url, 3)
-    assert bucket.objects("work/a.ome.zarr"), "blocks go to their place at once"
+    assert bucket.objects("results/a.ome.zarr"), "blocks go to their place at once"
     with pytest.raises(UnreadableError, match="without OME-Zarr metadata"):
         sr.read(url)
     orders.clear()
     (last,) = list(run(small(), url))[-1:]
     assert last.kept == 3
-    written = [key for key in orders if key.startswith("work/a.ome.zarr/")]
-    assert written[-1] == "work/a.ome.zarr/zarr.json"
+    written = [key for key in orders if key.startswith("results/a.ome.zarr/")]
+    assert written[-1] == "results/a.ome.zarr/zarr.json"
     assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
 
 
@@ -126,7 +126,7 @@ def test_another_machine_goes_on_where_one_vanished(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Machines in the cloud are taken away for good, with their disks."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     stopped(url, 3)
     monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path / "another machine"))
     with pytest.raises(OutputError, match="being written already"):
@@ -135,7 +135,7 @@ def test_another_machine_goes_on_where_one_vanished(
     (last,) = list(run(small(), url))[-1:]
     assert last.kept == 3
     assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
-    assert not bucket.objects("work/a.ome.zarr.part")
+    assert not bucket.objects("results/a.ome.zarr.part")
     assert STALE_SECONDS >= 30
 
 
@@ -144,7 +144,7 @@ def test_a_job_that_was_taken_over_stops(
 ) -> None:
     """A machine that was cut off comes back, and another one has gone on meanwhile."""
     monkeypatch.setattr(bucket_module, "BEAT_SECONDS", 0.05)
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     steps = run(small(seconds=0.2), url, workers=1)
     while next(steps).done < 2:
         pass
@@ -159,7 +159,7 @@ def test_what_was_taken_over_before_the_first_block_is_left_alone(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A laptop wakes up and clears away what it has not begun: the other machine's blocks."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     steps = run(small(seconds=0.3), url, workers=1)
     while next(steps).step != "computing":
         pass
@@ -173,10 +173,10 @@ def test_what_was_taken_over_before_the_first_block_is_left_alone(
 
 def test_a_job_can_be_interrupted_any_number_of_times(bucket: Bucket, tmp_path: Path) -> None:
     """Preempted nodes start the same command twenty times a night."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     for _ in range(3):
         stopped(url, 2)
-    lists = bucket.objects("work/a.ome.zarr.part")
+    lists = bucket.objects("results/a.ome.zarr.part")
     assert set(lists) == {"lock", "manifest.jsonl"}, "as many as after the first time"
     (last,) = list(run(small(), url))[-1:]
     assert last.kept >= 2
@@ -187,7 +187,7 @@ def test_parts_of_a_job_write_to_a_bucket(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job array on a shared home; then it vanishes, and another cluster does the rest."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     first = list(run(small(), url, part="1/3"))[-1]
     assert (first.elsewhere, first.done) == (2, first.total)
     steps = run(small(), url, part="2/3", workers=1)
@@ -201,13 +201,13 @@ def test_parts_of_a_job_write_to_a_bucket(
         sr.read(url)
     assert list(run(small(), url, part="2/3"))[-1].elsewhere == 0
     assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
-    assert not bucket.objects("work/a.ome.zarr.part")
+    assert not bucket.objects("results/a.ome.zarr.part")
 
 
 def test_a_part_that_was_taken_over_stops(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the parts of two clusters would write into each other's result."""
     monkeypatch.setattr(bucket_module, "BEAT_SECONDS", 0.05)
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     steps = run(small(seconds=0.2), url, part="1/2", workers=1)
     while next(steps).step != "computing":
         pass
@@ -222,10 +222,10 @@ def test_lists_of_a_job_that_was_thrown_away_are_not_taken_up(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They name other blocks, and would pass for done."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     list(run(stack((2, 60, 50)), url, part="1/2"))
     stopped(url, 1, overwrite=True)
-    assert "manifest.1-of-2.jsonl" in bucket.objects("work/a.ome.zarr.part")
+    assert "manifest.1-of-2.jsonl" in bucket.objects("results/a.ome.zarr.part")
     monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path / "another machine"))
     monkeypatch.setattr(bucket_module, "STALE_SECONDS", -1.0)
     step = next(run(small(), url, part="2/2"))
@@ -239,23 +239,23 @@ def test_lists_of_a_job_that_was_thrown_away_are_not_taken_up(
 def test_a_bucket_that_stumbles_is_asked_again(bucket: Bucket, tmp_path: Path, mood: Any) -> None:
     """A weekend has many bad seconds; an answer that is lost may have been a yes."""
     bucket.mood = lambda method, key, before: mood if before == 0 else 200
-    write(stack((1, 60, 60)), f"{bucket.url}/work/a.ome.zarr", workers=2)
+    write(stack((1, 60, 60)), f"{bucket.url}/results/a.ome.zarr", workers=2)
     expected = on_disk(write(stack((1, 60, 60)), tmp_path / "a.ome.zarr"))
     bucket.mood = lambda method, key, before: 200
     assert in_bucket(bucket, "a.ome.zarr") == expected
-    assert not bucket.objects("work/a.ome.zarr.part")
+    assert not bucket.objects("results/a.ome.zarr.part")
 
 
 def test_what_the_bucket_refuses_is_said_once_with_its_address(bucket: Bucket) -> None:
     """A key that has run out: the address, the reason, and no thousand attempts."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     bucket.mood = lambda method, key, before: 403 if method == "PUT" and "/c/" in key else 200
-    with pytest.raises(OutputError, match=r"s3://bucket/work/a\.ome\.zarr/0/c/\S+' is refused"):
+    with pytest.raises(OutputError, match=r"s3://bucket/results/a\.ome\.zarr/0/c/\S+' is refused"):
         write(small(), url, workers=1)
     refused = [n for (method, key), n in bucket.asked.items() if method == "PUT" and "/c/" in key]
     assert set(refused) == {1}, "each once"
     bucket.mood = lambda method, key, before: 200
-    assert not bucket.objects("work"), "nothing worth keeping has come of it"
+    assert not bucket.objects("results"), "nothing worth keeping has come of it"
     bucket.mood = lambda method, key, before: 503 if method == "PUT" and "/c/0/1" in key else 200
     with pytest.raises(OutputError, match="could not be written in 4 attempts"):
         write(small(), url, workers=1)
@@ -272,15 +272,15 @@ def test_a_bucket_that_hangs_is_not_waited_for_forever(
     remote_path._bucket.cache_clear()
     bucket.patience = 2.0
     bucket.mood = lambda method, key, before: "hang" if before == 0 and method == "PUT" else 200
-    RemotePath(f"{bucket.url}/work/x.txt").write_bytes(b"through")
+    RemotePath(f"{bucket.url}/results/x.txt").write_bytes(b"through")
     bucket.mood = lambda method, key, before: 200
-    assert bucket.objects("work") == {"x.txt": b"through"}
-    assert bucket.asked["PUT", "work/x.txt"] == 2
+    assert bucket.objects("results") == {"x.txt": b"through"}
+    assert bucket.asked["PUT", "results/x.txt"] == 2
 
 
 def test_other_settings_are_refused_and_overwrite_starts_anew(bucket: Bucket) -> None:
     """As on a disk."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     stopped(url, 2)
     other = stack((2, 60, 50))
     with pytest.raises(OutputError, match="unfinished result with other settings"):
@@ -289,16 +289,16 @@ def test_other_settings_are_refused_and_overwrite_starts_anew(bucket: Bucket) ->
     np.testing.assert_array_equal(sr.read(url).data.compute(), other.data.compute())
     write(stack((1, 70, 70)), url, overwrite=True)
     assert sr.read(url).shape == (1, 70, 70)
-    assert not any(key.startswith("0/c/1") for key in bucket.objects("work/a.ome.zarr"))
+    assert not any(key.startswith("0/c/1") for key in bucket.objects("results/a.ome.zarr"))
 
 
 def test_somebody_elses_objects_are_left_alone(bucket: Bucket) -> None:
     """A name that is taken by something that is no image."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     RemotePath(f"{url}/thesis.txt").write_bytes(b"years")
     with pytest.raises(OutputError, match="is something at"):
         write(small(), url)
-    assert bucket.objects("work") == {"a.ome.zarr/thesis.txt": b"years"}
+    assert bucket.objects("results") == {"a.ome.zarr/thesis.txt": b"years"}
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_bucket_that_does_not_exist_is_said(bucket: Bucket) -> None:
 
 def test_the_source_in_a_bucket_is_not_overwritten(bucket: Bucket) -> None:
     """``superres upscale X X --overwrite`` with an address."""
-    url = f"{bucket.url}/work/a.ome.zarr"
+    url = f"{bucket.url}/results/a.ome.zarr"
     write(small(), url)
     for other in (url, f"{url}/0/b.zarr"):
         with pytest.raises(OutputError, match="source would be lost"):
@@ -337,14 +337,14 @@ def test_commands_read_and_write_buckets(
 ) -> None:
     """From bucket to bucket, labels and all; then a batch, a conversion, a look and a check."""
     image = sr.read(labelled)
-    source = f"{bucket.url}/work/in.ome.zarr"
+    source = f"{bucket.url}/results/in.ome.zarr"
     write(image, source, labels=finer_labels(image))
-    target = f"{bucket.url}/work/out.ome.zarr"
+    target = f"{bucket.url}/results/out.ome.zarr"
     assert _run(["upscale", source, target, "-m", "nearest", "--labels", "-q"]) == 0
     cells = sr.read(f"{target}/labels/cells").data.compute()
     expected = np.asarray(sr.read(labelled / "labels" / "cells").data)
     np.testing.assert_array_equal(cells, expected.repeat(2, 1).repeat(2, 2))
-    arguments = ["batch", source, f"{bucket.url}/work/many", "-m", "nearest", "-q"]
+    arguments = ["batch", source, f"{bucket.url}/results/many", "-m", "nearest", "-q"]
     assert _run(arguments) == 0
     assert _run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["count"]["kept"] == 1

@@ -319,7 +319,7 @@ def test_waiting_for_another_can_be_stopped(server: Server, cache: Path) -> None
         raise KeyboardInterrupt
 
     (cache / "weights").mkdir(parents=True)
-    with FileLock(cache / "weights" / f".{NAME}.pth.lock"), pytest.raises(KeyboardInterrupt):
+    with FileLock(cache / "weights" / f".{NAME}.lock"), pytest.raises(KeyboardInterrupt):
         download(row(server.url()), stop)
     assert not server.asked
 

@@ -25,15 +25,13 @@ from napari_superres.errors import SuperresError
 from napari_superres.estimate import REACHED
 from napari_superres.kept_tiles import KEPT
 from napari_superres.models.camera_noise import Noise
-from napari_superres.models.engine import choose_compute
 from napari_superres.models.noise_line import NoiseLine
 from napari_superres.models.weights import find_model, find_weights
-from napari_superres.planning import make_plan
 from napari_superres.resources import check_memory, peak_memory
 from napari_superres.surveying import Survey
 from napari_superres.trust.fourier import ring_correlation
 from napari_superres.trust.measure import measure
-from napari_superres.upscaling import planned, spread
+from napari_superres.upscaling import plan_for, planned, spread
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -91,15 +89,14 @@ class Task:
 
     def plan(self, image: Image, samples: int = 1) -> Plan:
         """Return the plan for the picture."""
-        spec = find_model(self.model, self.scale)
-        return make_plan(
+        return plan_for(
             image,
-            spec,
-            Survey((self.limits,), (self.noise,), 0, 0),
+            self.model,
             scale=self.scale,
+            device=self.device,
             seed=self.seed,
             samples=samples,
-            compute=choose_compute(spec, self.device, "auto", None),
+            facts=Survey((self.limits,), (self.noise,), 0, 0),
         )
 
 

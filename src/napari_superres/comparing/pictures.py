@@ -244,7 +244,7 @@ def _truth(
 def _kind(one: Image, facts: Survey, index: int) -> str:
     if one.rgb:
         return "colour picture"
-    noise = _of(facts.noise, one, index)
+    noise = facts.noise[index]
     noisy = noise.std > _NOISY * noise.contrast
     return NOISY if noisy else "clean image"
 

@@ -16,7 +16,7 @@ from napari_superres.formats.remote_path import Place, RemotePath
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.formats.zarr_store import DOCUMENTS, is_image
 from napari_superres.models.cache import cache_folder
-from napari_superres.resources import DISK_FULL, human_bytes
+from napari_superres.resources import disk_full, human_bytes
 
 if TYPE_CHECKING:
     from napari_superres.image import Image
@@ -290,12 +290,8 @@ def explained(error: OSError, path: Place) -> SuperresError:
     """
     if isinstance(error, SuperresError):
         return error
-    if error.errno in DISK_FULL:
-        return ResourceError(
-            f"The disk is full: '{path}' could not be finished ({error.strerror}).",
-            "Make space and run the same again: what is done is kept.",
-        )
-    return OutputError(
+    full = disk_full(path, error, "Make space and run the same again: what is done is kept.")
+    return full or OutputError(
         f"'{path}' could not be written: {error.strerror or error}.",
         "What is done is kept; run the same again once the folder can be written.",
     )

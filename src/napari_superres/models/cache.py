@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from napari_superres.errors import OutputError, ResourceError, SuperresError, WeightsError
-from napari_superres.resources import DISK_FULL
+from napari_superres.resources import disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,8 +43,11 @@ SETTLED = 2_000_000_000
 SUFFIXES = (".pth", ".safetensors")
 """Kinds of file that are kept."""
 
-FOR_ALL = 0o666
-"""Permissions of a lock, which stays behind: whoever may write to the folder takes it next."""
+LOOK_SECONDS = 0.25
+"""Time between two looks at whether another program has finished."""
+
+# Permissions of a lock, which stays behind: whoever may write to the folder takes it next.
+_FOR_ALL = 0o666
 
 
 @dataclass(frozen=True)
@@ -234,22 +237,33 @@ def _record_path(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Let one program and thread change a file of the cache; others wait until it is done.
 
-    Whatever its ending: a model has one file, which may be of either kind.
+    Parameters
+    ----------
+    path : Path
+        Whatever its ending: a model has one file, which may be of either kind.
+    waiting : callable, optional
+        Called every `LOOK_SECONDS` while somebody else has it; may raise, to wait no longer.
 
     Raises
     ------
     OutputError
         If its folder cannot be written.
+    ResourceError
+        If its disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.stem}.lock"), mode=FOR_ALL)
-        lock.acquire()
-    except OSError as error:
-        raise not_writable(path, error) from error
+    lock = FileLock(path.with_name(f".{path.stem}.lock"), mode=_FOR_ALL)
+    while not lock.is_locked:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=LOOK_SECONDS)
+        except Timeout:
+            if waiting is not None:
+                waiting()
+        except OSError as error:
+            raise not_writable(path, error) from error
     try:
         yield
     finally:
@@ -258,12 +272,8 @@ def alone(path: Path) -> Iterator[None]:
 
 def not_writable(path: Path, error: OSError) -> SuperresError:
     """Return the error for a file of the cache that could not be written."""
-    if error.errno in DISK_FULL:
-        return ResourceError(
-            f"The disk is full: '{path}' could not be finished ({error.strerror}).",
-            f"Free some space, or set {VARIABLE} to another folder.",
-        )
-    return OutputError(
+    full = disk_full(path, error, f"Free some space, or set {VARIABLE} to another folder.")
+    return full or OutputError(
         f"'{path}' cannot be written ({error.strerror or error}).",
         f"Correct the permissions, or set {VARIABLE} to another folder.",
     )

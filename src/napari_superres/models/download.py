@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 from napari_superres.errors import WeightsError
 from napari_superres.models.cache import (
-    FOR_ALL,
     Record,
+    alone,
     not_writable,
     weights_folder,
     write_record,
@@ -26,7 +25,6 @@ from napari_superres.models.hub import fetch_folder
 from napari_superres.models.weights import check_file, check_licence, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_superres.models.catalog import ModelSpec, WeightFile
@@ -36,9 +34,6 @@ Progress = Callable[[str, int, int], None]
 
 ATTEMPTS = 4
 """How often in a row each address is tried without a byte more than before."""
-
-LOOK_SECONDS = 0.25
-"""How often somebody who waits for another's transfer looks how far it is."""
 
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 """Seconds without a byte, and seconds to connect, after which an attempt has failed."""
@@ -78,8 +73,10 @@ def download(
         if path is not None:
             check_file(spec, file, path)
         elif file.urls:
-            with _alone(file, progress or _silent):
-                path = locate(spec, file) or _fetch(spec, file, progress or _silent, pause)
+            tell = progress or _silent
+            target = weights_folder() / file.name
+            with alone(target, partial(_waiting, file, tell)):
+                path = locate(spec, file) or _fetch(spec, file, tell, pause)
         else:
             raise WeightsError(
                 f"'{file.name}' of '{spec.name}' cannot be downloaded: its authors offer no link.",
@@ -101,24 +98,10 @@ def _silent(name: str, done: int, total: int) -> None:
     pass
 
 
-@contextlib.contextmanager
-def _alone(file: WeightFile, progress: Progress) -> Iterator[None]:
-    """Let one program and thread fetch a file; the others wait, and then find it."""
-    target = weights_folder() / file.name
-    lock = FileLock(target.with_name(f".{target.name}.lock"), mode=FOR_ALL)
-    part = target.with_name(target.name + ".part")
-    while not lock.is_locked:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=LOOK_SECONDS)
-        except Timeout:
-            progress(file.name, part.stat().st_size if part.exists() else 0, file.size)
-        except OSError as error:
-            raise not_writable(target, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _waiting(file: WeightFile, progress: Progress) -> None:
+    """Tell how far somebody else is with a file."""
+    part = weights_folder() / f"{file.name}.part"
+    progress(file.name, part.stat().st_size if part.exists() else 0, file.size)
 
 
 def _fetch(spec: ModelSpec, file: WeightFile, progress: Progress, pause: float) -> Path:

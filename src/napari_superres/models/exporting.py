@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_superres._version import __version__
-from napari_superres.errors import OutputError, ResourceError, SettingError, SuperresError
+from napari_superres.errors import OutputError, SettingError, SuperresError
 from napari_superres.models.cache import replacing
 from napari_superres.models.engine import load_family
 from napari_superres.models.weights import find_model, find_weights
-from napari_superres.resources import DISK_FULL
+from napari_superres.resources import disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -256,12 +256,8 @@ def _usual_light(spec: ModelSpec) -> str:
 
 
 def _not_writable(path: Path, error: OSError) -> SuperresError:
-    if error.errno in DISK_FULL:
-        return ResourceError(
-            f"The disk is full: '{path}' could not be finished ({error.strerror}).",
-            "Free some space, or choose another folder.",
-        )
-    return OutputError(
+    full = disk_full(path, error, "Free some space, or choose another folder.")
+    return full or OutputError(
         f"'{path}' cannot be written ({error.strerror or error}).",
         "Correct the permissions, or choose another folder.",
     )
