@@ -20,6 +20,7 @@ from napari_superres.formats.ome_zarr import open_image
 from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.formats.ome_zarr_write import commit, create, write_block
 from napari_superres.image import Image
+from tests.formats.records import RECORD
 from tests.formats.zarr_files import make_image, ramp
 
 
@@ -125,6 +126,16 @@ def test_contradictory_metadata_is_refused(tmp_path: Path, path: Any, value: Any
     at[path[-1]] = value
     (root / "zarr.json").write_text(json.dumps(document))
     assert str(root) in message(lambda: open_image(str(root)), InputError)
+
+
+@pytest.mark.parametrize("history", [0, ["x"], [{"model": "x"}], [RECORD, {"plan": {}}]])
+def test_a_damaged_history_costs_nothing_else(tmp_path: Path, history: Any) -> None:
+    """Half a history is told as the whole, or ends the program that tells it."""
+    kept = {"metadata": {"napari_superres": {"history": history}}}
+    image = open_image(str(make_image(tmp_path / "a", [ramp((8, 10))], "yx", multiscale=kept)))
+    assert image.history == ()
+    assert ["history" in warning for warning in image.warnings] == [True]
+    np.testing.assert_array_equal(image.data, ramp((8, 10)))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from napari_superres.formats.pyramid import coarser
 from napari_superres.formats.zarr_encode import encode_chunk, encode_shard
 from napari_superres.image import Channel, Image
 from napari_superres.job import write
+from tests.formats.records import RECORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def stack(version_shape: tuple[int, ...] = (2, 2, 3, 600, 530)) -> Image:
         channels=(Channel("DAPI", "0000FF", (5, 80)), Channel("GFP", "00FF00"), Channel("x")),
         name="cells",
         metadata={"ome_xml": "<OME/>", "odd": object(), "numbers": np.arange(3)},
-        history=({"model": "lanczos", "scale": 4},),
+        history=(RECORD,),
     )
 
 
@@ -294,5 +295,5 @@ def test_the_result_names_its_program(tmp_path: Path) -> None:
     path = write(stack(), tmp_path / "a.ome.zarr")
     text = json.loads((path / "zarr.json").read_text())
     metadata = text["attributes"]["ome"]["multiscales"][0]["metadata"]
-    assert metadata["napari_superres"]["history"] == [{"model": "lanczos", "scale": 4}]
+    assert metadata["napari_superres"]["history"] == [RECORD]
     assert "Means of 2 x 2" in metadata["description"]

@@ -202,7 +202,10 @@ def test_a_picture_says_how_it_was_made(tmp_path: Path) -> None:
     np.testing.assert_array_equal(imagecodecs.imread(path), expected)
 
 
-@pytest.mark.parametrize("words", ["{oops", "[1]", '{"history": 3}', '{"history": ["x"]}'])
+@pytest.mark.parametrize(
+    "words",
+    ["{oops", "[1]", '{"history": 3}', '{"history": ["x"]}', '{"history": [{"model": "x"}]}'],
+)
 def test_a_damaged_history_is_told_and_the_picture_opens(words: str, tmp_path: Path) -> None:
     """What was said of the picture is lost, the picture is not."""
     path = tmp_path / "a.png"

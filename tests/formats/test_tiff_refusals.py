@@ -179,7 +179,6 @@ def test_ome_metadata_cut_in_half_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("history", "0"),
         ("history", "{"),
         ("image", "[1]"),
         ("image", '{"pixel_size": 5}'),
@@ -190,13 +189,27 @@ def test_ome_metadata_cut_in_half_are_told(tmp_path: Path) -> None:
 )
 def test_a_damaged_record_of_ours_is_told(tmp_path: Path, key: str, text: str) -> None:
     """A result that somebody edited ends in a traceback."""
+    image = read(result_with(tmp_path, key, text))
+    assert any("OME metadata unreadable: " in warning for warning in image.warnings)
+
+
+@pytest.mark.parametrize("text", ["0", '["x"]', '[{"model": "x"}]', '[{"plan": {}}]'])
+def test_a_damaged_history_costs_nothing_else(tmp_path: Path, text: str) -> None:
+    """Half a history is told as the whole, or ends the program that tells it."""
+    image = read(result_with(tmp_path, "history", text))
+    assert image.history == ()
+    assert ["history" in warning for warning in image.warnings] == [True]
+    assert "ome_xml" in image.metadata
+
+
+def result_with(folder: Path, key: str, text: str) -> Path:
+    """Write a file in which an entry of what we store is this."""
     record = (
         '<StructuredAnnotations><MapAnnotation ID="Annotation:0" Namespace="napari-superres/1">'
         f'<Value><M K="{key}">{text}</M></Value></MapAnnotation></StructuredAnnotations>'
     )
     xml = ome_text('SizeX="30" SizeY="20"', '<TiffData IFD="0"/>', top=record)
-    image = read(write_ome(tmp_path / "a.ome.tif", picture((1, 20, 30), "uint16"), xml))
-    assert any("OME metadata unreadable: the history" in warning for warning in image.warnings)
+    return write_ome(folder / "a.ome.tif", picture((1, 20, 30), "uint16"), xml)
 
 
 def test_entities_are_never_expanded(tmp_path: Path) -> None:

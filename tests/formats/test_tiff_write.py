@@ -19,6 +19,7 @@ from napari_superres.errors import Cancelled, InputError, OutputError, ResourceE
 from napari_superres.formats import read, tiff_write
 from napari_superres.formats.tiff_write import write_ome_tiff
 from napari_superres.image import Channel, Image
+from tests.formats.records import RECORD
 from tests.formats.tiff_files import picture
 from tests.strategies import pixels
 
@@ -45,7 +46,7 @@ def image_of(array: np.ndarray, axes: str, **changes: Any) -> Image:
             for i in range(n_channels)
         ),
         "name": "cells µ & <more>",
-        "history": ({"model": "lanczos", "plan": {"scale": 4, "µ": [1, None]}},),
+        "history": (RECORD,),
     }
     data = da.from_array(array, chunks=tuple(min(n, 64) for n in array.shape))
     return Image(data=data, axes=axes, **{**fields, **changes})

@@ -175,6 +175,22 @@ def test_verifying_all_finds_a_model_that_became_unreadable(
     assert "not the file that was added as 'mine'" in capsys.readouterr().err
 
 
+def test_verifying_all_names_each_file_that_is_wrong(
+    checkpoint: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever mends the first that is told would think that the others are right."""
+    for name in ("first", "second", "third"):
+        assert superres("add", str(checkpoint), "--as", name) == 0
+    for name in ("first", "third"):
+        (cache / "models" / f"{name}.safetensors").write_bytes(b"x")
+    capsys.readouterr()
+    assert superres("verify") == 5
+    told = capsys.readouterr()
+    assert "'first'" in told.err
+    assert "'third'" in told.err
+    assert "second.safetensors: right" in told.out
+
+
 def test_accepting_is_recorded_only_where_it_is_asked_for(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from napari_superres.cli.console import talk, transfer_bar
 from napari_superres.cli.opening import accept as agree
-from napari_superres.errors import SuperresError
+from napari_superres.errors import SuperresError, WeightsError
 from napari_superres.models import custom, library
 from napari_superres.models.cache import accepted_licences, cache_folder
 from napari_superres.models.cards import card_text, read_card
@@ -178,9 +178,17 @@ def verify(names: tuple[str, ...]) -> None:
     """Read the weights again and compare their checksums; of all models if no NAME is given."""
     ours = [name for name, spec in MODELS.items() if _is_here(spec)]
     chosen = names or [*ours, *(name for name in custom.added_models() if name not in MODELS)]
+    wrong: list[WeightsError] = []
     for name in chosen:
-        for path in library.verify(name):
-            click.echo(f"{path}: right")
+        try:
+            for path in library.verify(name):
+                click.echo(f"{path}: right")
+        except WeightsError as error:
+            wrong.append(error)
+    for error in wrong[:-1]:
+        talk(f"Error: {error}")
+    if wrong:
+        raise wrong[-1]
     if not chosen:
         talk(f"There are no weights in {cache_folder()}.")
 

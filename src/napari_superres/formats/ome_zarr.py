@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import AxesError, SettingError, UnreadableError
 from napari_superres.formats.advice import METADATA, ONE_IMAGE
+from napari_superres.formats.kept_history import read_history
 from napari_superres.formats.ome_zarr_metadata import (
     KEY,
     LABEL,
@@ -32,7 +33,7 @@ from napari_superres.image import Channel, Image, check_axes
 from napari_superres.planning import canonical_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 def open_image(path: str, *, axes: str | None = None, series: int = 0, level: int = 0) -> Image:
@@ -176,6 +177,7 @@ def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
     check_axes(letters, arrays[0].shape, name)
     data, *coarser = [as_dask(array, letters) for array in arrays]
     channels, mismatch = _channels(found.channels, letters, data.shape, node.where)
+    history, doubts = read_history(found.record.get("history"), node.where)
     image = Image(
         data=data,
         axes=letters,
@@ -188,8 +190,8 @@ def _multiscale(node: Node, axes: str | None, series: int, level: int) -> Image:
         levels=tuple(coarser),
         source={**_source(node, arrays[0], letters), "series": series, "level": level},
         metadata=_metadata(node, found),
-        history=_history(found),
-        warnings=(*found.warnings, *mismatch, *_missing(arrays[0])),
+        history=history,
+        warnings=(*found.warnings, *doubts, *mismatch, *_missing(arrays[0])),
     )
     return image.transposed(canonical_axes(letters))
 
@@ -238,11 +240,6 @@ def _is_labels(node: Node, found: Multiscale, array: ZarrArray) -> bool:
         or array.dtype == bool
         or PurePosixPath(node.where.replace("\\", "/")).parent.name == "labels"
     )
-
-
-def _history(found: Multiscale) -> tuple[Mapping[str, Any], ...]:
-    history = found.record.get("history")
-    return tuple(h for h in history if isinstance(h, dict)) if isinstance(history, list) else ()
 
 
 def _metadata(node: Node, found: Multiscale) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from napari_superres.errors import AxesError, InputError, OutputError, UnreadableError
 from napari_superres.formats.advice import ACCESS, AGAIN, ONE_IMAGE
 from napari_superres.formats.decoded_cache import decoded
+from napari_superres.formats.kept_history import read_history
 from napari_superres.formats.picture_header import PNG, RECORD, Picture, read_header
 from napari_superres.formats.suffixes import split_suffix
 from napari_superres.image import Channel, Image, check_axes
@@ -148,7 +149,7 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
         real, (state.st_size, state.st_mtime_ns), stored, picture.dtype, samples_first
     )
     count = stored[0] if letters[0] == "c" else 1
-    history = _history(picture.record)
+    history, doubts = read_history(_history(picture.record), real)
     return Image(
         data=da.from_array(array, chunks=-1, meta=np.empty((0,) * len(stored), picture.dtype)),
         axes=letters,
@@ -161,8 +162,8 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
             "size": state.st_size,
             "mtime_ns": state.st_mtime_ns,
         },
-        history=history or (),
-        warnings=() if history is not None else (f"The history of '{real}' cannot be read.",),
+        history=history,
+        warnings=doubts,
     )
 
 
@@ -221,17 +222,14 @@ def _text(words: str) -> bytes:
     return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
 
 
-def _history(record: str) -> tuple[Mapping[str, Any], ...] | None:
-    """Return what `write_png` stored; None if it is damaged."""
+def _history(record: str) -> Any:
+    """Return what `write_png` stored, which may be damaged; None for nothing."""
     if not record:
-        return ()
+        return None
     try:
-        history = json.loads(record)["history"]
+        return json.loads(record)["history"]
     except (ValueError, KeyError, TypeError):
-        return None
-    if not isinstance(history, list) or not all(isinstance(one, dict) for one in history):
-        return None
-    return tuple(history)
+        return record
 
 
 def _letters(picture: Picture) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.formats import imagej
+from napari_superres.formats.kept_history import read_history
 from napari_superres.formats.tiff_axes import RGB, is_rgb
 from napari_superres.formats.tiff_levels import SegmentedLevel
 from napari_superres.formats.units import is_known
@@ -106,7 +107,7 @@ def _from_ome(facts: Facts, index: TiffIndex, number: int) -> None:
         image = index.ome.images[matching]
         facts.pixel_size, facts.units = dict(image.pixel_size), dict(image.units)
         facts.channels = image.channels
-    _restore(facts, index.ome.record)
+    _restore(facts, index.ome.record, index.file.path)
 
 
 def _matching(index: TiffIndex, number: int) -> int | None:
@@ -119,9 +120,10 @@ def _matching(index: TiffIndex, number: int) -> int | None:
     return named[0] if len(named) == 1 else None
 
 
-def _restore(facts: Facts, record: Mapping[str, Any]) -> None:
+def _restore(facts: Facts, record: Mapping[str, Any], where: str) -> None:
     """Take back what OME-XML has no place for, from the annotation of our own results."""
-    facts.history = tuple(record.get("history", ()))
+    facts.history, doubts = read_history(record.get("history"), where)
+    facts.warnings += doubts
     image = record.get("image", {})
     facts.pixel_size |= image.get("pixel_size", {})
     facts.units |= image.get("units", {})
