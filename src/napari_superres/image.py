@@ -226,7 +226,7 @@ class Image:
         changes: dict[str, Any] = {}
         for i, (axis, (start, stop, step)) in enumerate(zip(self.axes, bounds, strict=True)):
             if axis == "c":
-                changes = self.described(range(start, stop, step))
+                changes = self.channel_fields(range(start, stop, step))
             elif axis in f"t{SPATIAL_AXES}":  # others are counted, not measured
                 translation[i] += pixel_size[i] * start
                 pixel_size[i] *= step
@@ -239,8 +239,8 @@ class Image:
             **changes,
         )
 
-    def described(self, channels: Sequence[int]) -> dict[str, Any]:
-        """Return what is said of some channels: the fields of an image that holds these alone.
+    def channel_fields(self, channels: Sequence[int]) -> dict[str, Any]:
+        """Return the fields of an image that holds some channels alone.
 
         Parameters
         ----------

@@ -174,7 +174,7 @@ def _taken(image: Image, axis: str, chosen: Sequence[int]) -> Image:
         image,
         data=image.data[(*whole[:position], list(chosen))],
         levels=(),
-        **image.described(chosen),
+        **image.channel_fields(chosen),
     )
 
 

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from napari_superres.cli.console import talk
+from napari_superres.cli.wording import as_options
 
 
 @click.command()
@@ -37,18 +37,9 @@ def measure(
     superres measure cells_x4.tif --source cells.tif --truth cells_truth.tif
     """  # noqa: D301, click wants the character
     from napari_superres.formats import read
-    from napari_superres.trust.matching import source_of, was_changed
     from napari_superres.trust.measure import measure as measured
 
     image = read(result, axes=axes)
     given, known = (None if path is None else read(path, axes=axes) for path in (source, truth))
-    found = source_of(image) if given is None else given
-    figures = measured(image, found, known, gain=gain, offset=offset)
-    if found is None:
-        talk(f"Note: '{result}' names no source that is there. Give it with --source FILE.")
-    elif given is None and was_changed(found, image):
-        talk(
-            f"Note: '{found.called}' was written anew since '{result}' was made from it. If it is "
-            "not the same image, give the right one with --source FILE."
-        )
-    click.echo(json.dumps(figures.record()) if as_json else str(figures))
+    figures = measured(image, given, known, gain=gain, offset=offset)
+    click.echo(json.dumps(figures.record()) if as_json else as_options(str(figures)))

@@ -62,7 +62,7 @@ def image_to_layer_data(image: Image) -> list[LayerTuple]:
         several = len(image.channels) > 1
         own = image
         if several:
-            said = image.described([i])
+            said = image.channel_fields([i])
             own = replace(
                 image,
                 source=said["source"],

@@ -18,7 +18,7 @@ from napari_superres.trust.fourier import (
     split_correlation,
 )
 from napari_superres.trust.light import coarse, light
-from napari_superres.trust.matching import Match, match, source_of
+from napari_superres.trust.matching import Match, match, source_of, was_changed
 from napari_superres.trust.measures import ChannelMeasures, Measures, Place, Resolution
 from napari_superres.trust.similarity import grid_shift, similarity
 from napari_superres.trust.squirrel import squirrel
@@ -90,7 +90,8 @@ def measure(
     """
     image = as_image(result, axes, rgb=rgb)
     images = [None if x is None else as_image(x, axes, rgb=rgb) for x in (source, truth)]
-    matched = match(image, images[0] or source_of(image), images[1])
+    found = source_of(image) if images[0] is None else images[0]
+    matched = match(image, found, images[1])
     spans = _windows(matched)
     channels = tuple(
         _measure_channel(matched, channel, spans, gain, offset)
@@ -105,7 +106,19 @@ def measure(
         windows=len(spans),
         edge=EDGE // matched.scale * matched.scale,
         channels=channels,
+        notes=tuple(_notes(image, found)) if images[0] is None else (),
     )
+
+
+def _notes(image: Image, found: Image | None) -> Iterator[str]:
+    """Yield what to know of the source that a result itself named."""
+    if found is None:
+        yield f"'{image.called}' names no source that is there. Give it with source=."
+    elif was_changed(found, image):
+        yield (
+            f"'{found.called}' was written anew since '{image.called}' was made from it. If it is "
+            "not the same image, give the right one with source=."
+        )
 
 
 def _windows(matched: Match) -> list[dict[str, slice]]:

@@ -102,6 +102,8 @@ class Measures:
         How many windows of each channel were looked at, and their edge in the result's pixels.
     channels : tuple of ChannelMeasures
         One for each channel; one in all for an RGB picture.
+    notes : tuple of str
+        What to know of the source before believing a figure.
     """
 
     result: str
@@ -112,6 +114,7 @@ class Measures:
     windows: int
     edge: int
     channels: tuple[ChannelMeasures, ...]
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return everything as JSON values: what was not measured is None."""
@@ -134,6 +137,7 @@ class Measures:
         ]
         for channel in self.channels:
             lines += ["", *_table(channel, self.unit)]
+        lines += ["", *(f"! {note}" for note in self.notes)] if self.notes else []
         return "\n".join(lines)
 
 
