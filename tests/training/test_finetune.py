@@ -314,6 +314,8 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     done = list(adapt([image], tmp_path / "a.safetensors", whole, QUICK, anyway=True))
     begun = adapt([image], tmp_path / "b.safetensors", halved, QUICK, anyway=True)
     first = next(begun)
+    with pytest.raises(SettingError, match="Another training is at work"):
+        next(adapt([image], tmp_path / "b.safetensors", halved, QUICK, overwrite=True))
     begun.close()
     rest = list(adapt([image], tmp_path / "b.safetensors", halved, QUICK, anyway=True))
     assert (first.step, rest[0].step) == (2, 4)

@@ -54,6 +54,8 @@ def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) ->
     assert isinstance(first, TrainProgress)
     while first.score is None:
         first = next(begun)
+    with pytest.raises(SettingError, match="Another training is at work"):
+        next(make_weights(TINY, state, output, **QUICK))
     begun.close()
     assert first.step == 10
     assert (state / BEST).exists()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_superres._version import __version__
 from napari_superres.errors import SettingError
+from napari_superres.training.at_work import at_work
 from napari_superres.training.degrading import FAITHFUL
 from napari_superres.training.export import LIMITS, check_output, parameter_count, save_weights
 from napari_superres.training.finetune import (
@@ -105,7 +106,7 @@ def adapt(
     OutputError
         If the file exists, or its name does not end in ``.safetensors``.
     SettingError
-        If the folder holds a run of other settings or images.
+        If the folder holds a run of other settings or images, or one is at work there.
     InputError
         If an image is too small, or has no contrast.
     """
@@ -113,40 +114,41 @@ def adapt(
     embedded, based_on = embedded_network(settings.scale)
     parts = gather(images, settings.scale, embedded.radius)
     facts = {**based_on, "images": parts.facts, "pixels": parts.digest}
-    settings = _claim(folder, settings, facts, overwrite=overwrite)
-    how = (settings.degrading, settings.scale, settings.seed, embedded)
-    judge = Judge(parts.validation, *how)
-    for record in tune(settings, parts, folder, judge):
-        network, _, _ = load_average(folder)
-        write_preview(folder / "preview.png", judge.pictures(network))
-        yield record
-    examiner = Judge(parts.test, *how)
-    best = folder / BEST
-    network = load_average(folder, BEST)[0] if best.exists() else embedded
-    paired = examiner.table(network)
-    helped = best.exists() and examiner.gain(network) >= HELPS
-    verdict = _verdict(paired, based_on["name"], settings.degrading, helped=helped)
-    written = None
-    if helped or anyway:
-        bound, covered = _fit_bound(network, settings, parts, judge, examiner)
-        card = _card(output, network, settings, parts, based_on)
-        card |= {
-            "verdict": verdict,
-            "held_out": _HELD_OUT,
-            "paired": paired,
-            "coverage_of_90_percent_bound": covered,
-        }
-        sizes = {
-            "channels": network.channels,
-            "pairs": network.pairs,
-            "bound": bound,
-            "scanned": settings.degrading.scanned,
-        }
-        tensors = state_for(network, settings.scale)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(output, "network", settings.scale, tensors, card, sizes)
-        written = output
-    yield Outcome(helped, verdict, paired, written)
+    with at_work(folder):
+        settings = _claim(folder, settings, facts, overwrite=overwrite)
+        how = (settings.degrading, settings.scale, settings.seed, embedded)
+        judge = Judge(parts.validation, *how)
+        for record in tune(settings, parts, folder, judge):
+            network, _, _ = load_average(folder)
+            write_preview(folder / "preview.png", judge.pictures(network))
+            yield record
+        examiner = Judge(parts.test, *how)
+        best = folder / BEST
+        network = load_average(folder, BEST)[0] if best.exists() else embedded
+        paired = examiner.table(network)
+        helped = best.exists() and examiner.gain(network) >= HELPS
+        verdict = _verdict(paired, based_on["name"], settings.degrading, helped=helped)
+        written = None
+        if helped or anyway:
+            bound, covered = _fit_bound(network, settings, parts, judge, examiner)
+            card = _card(output, network, settings, parts, based_on)
+            card |= {
+                "verdict": verdict,
+                "held_out": _HELD_OUT,
+                "paired": paired,
+                "coverage_of_90_percent_bound": covered,
+            }
+            sizes = {
+                "channels": network.channels,
+                "pairs": network.pairs,
+                "bound": bound,
+                "scanned": settings.degrading.scanned,
+            }
+            tensors = state_for(network, settings.scale)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            save_weights(output, "network", settings.scale, tensors, card, sizes)
+            written = output
+        yield Outcome(helped, verdict, paired, written)
 
 
 def _claim(

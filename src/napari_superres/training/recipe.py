@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_superres.errors import SettingError
+from napari_superres.training.at_work import at_work
 from napari_superres.training.classical import interpolate
 from napari_superres.training.export import check_output, export
 from napari_superres.training.preview import EDGE, write_preview
@@ -120,41 +121,42 @@ def make_weights(
     Raises
     ------
     SettingError
-        If the folder holds a training of another network or seed.
+        If the folder holds a training of another network or seed, or one is at work there.
     OutputError
         If the output does not end in ``.safetensors``, or one of the files is there already.
     """
     for scale in settings.stream.scales:
         check_output(output.with_stem(f"{output.stem}-x{scale}"), overwrite=overwrite)
-    yield from _stage(settings, folder, patience=patience, device=device, every=every)
-    scales = settings.stream.scales
-    folders = [folder / f"x{scale}" for scale in scales] if settings.own_steps else [folder]
-    if settings.own_steps:
-        shared, _, _ = load_average(folder, _best(folder))
-        for scale, own in zip(scales, folders, strict=True):
-            yield from _stage(
-                settings.own(scale),
+    with at_work(folder):
+        yield from _stage(settings, folder, patience=patience, device=device, every=every)
+        scales = settings.stream.scales
+        folders = [folder / f"x{scale}" for scale in scales] if settings.own_steps else [folder]
+        if settings.own_steps:
+            shared, _, _ = load_average(folder, _best(folder))
+            for scale, own in zip(scales, folders, strict=True):
+                yield from _stage(
+                    settings.own(scale),
+                    own,
+                    start=shared,
+                    scenes=folder / "scenes",
+                    patience=patience,
+                    device=device,
+                    every=every,
+                )
+        yield [
+            path
+            for own in folders
+            for path in export(
                 own,
-                start=shared,
+                output.parent,
+                name=output.stem,
+                checkpoint=_best(own),
                 scenes=folder / "scenes",
-                patience=patience,
-                device=device,
-                every=every,
+                error_steps=error_steps,
+                count=count,
+                edge=edge,
             )
-    yield [
-        path
-        for own in folders
-        for path in export(
-            own,
-            output.parent,
-            name=output.stem,
-            checkpoint=_best(own),
-            scenes=folder / "scenes",
-            error_steps=error_steps,
-            count=count,
-            edge=edge,
-        )
-    ]
+        ]
 
 
 def _stage(
