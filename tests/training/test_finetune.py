@@ -14,16 +14,17 @@ import tifffile
 import torch
 
 import napari_superres as sr
+from napari_superres.arrays import as_image
 from napari_superres.cli import _run
 from napari_superres.errors import InputError, OutputError, SettingError
 from napari_superres.models.weights import find_model
 from napari_superres.planning import make_plan
 from napari_superres.training.adapting import HELPS, Outcome, _verdict, adapt
 from napari_superres.training.camera import Camera, expose
-from napari_superres.training.degrading import Degrading, degrading_for
+from napari_superres.training.degrading import Degrading, _std, degrading_for
 from napari_superres.training.finetune import TuneSettings, embedded_network, examples_of
 from napari_superres.training.judging import Judge
-from napari_superres.training.own_images import gather
+from napari_superres.training.own_images import _windows, gather, light_camera
 from napari_superres.training.recording import degrade
 from napari_superres.training.simulate import Scene, draw, simulate
 
@@ -294,6 +295,46 @@ def test_examples_without_added_noise_are_told_none(wish: dict[str, Any]) -> Non
 
 
 @pytest.mark.slow
+def test_noise_that_is_the_same_everywhere_stays_as_strong_as_it_was() -> None:
+    """Electrons of a camera with 100 000 photons, beside the photons of another, are all noise."""
+    rng = np.random.default_rng(0)
+    light = simulate("electron", (256, 256), seed=3, scale=1).truth
+    light = (light - light.min()) / np.ptp(light)
+    steady = as_image(1000 + 900 * light + rng.normal(0, 30, light.shape), "yx")
+    shot = as_image(rng.poisson(400 * light + 1).astype(np.float32), "yx")
+    sharp = as_image(light.astype(np.float32), "yx")
+
+    def noise(*like: sr.Image) -> float:
+        return _std(degrading_for([sharp], 2, like=like).camera(piece))
+
+    piece = gather([sharp], 2, RADIUS).training[0]
+    one, other, both = noise(steady), noise(shot), noise(steady, shot)
+    assert 0.8 * min(one, other) < both < 1.2 * max(one, other)
+    found = degrading_for([sharp], 2, like=[steady])
+    assert "electrons of other noise" in str(found)
+    anyhow = [
+        pair.noise
+        for _ in range(200)
+        for pair in [replace(found, faithful=0, anyhow=1).random(light, piece, 2, rng)]
+    ]
+    assert np.quantile(anyhow, 0.95) < 0.2
+    told = degrading_for([sharp], 2, like=[steady], photons=(200, 200))
+    assert _std(told.camera(piece)) == pytest.approx(_std(light_camera(200)))
+
+
+def test_many_planes_take_no_more_memory_than_a_few() -> None:
+    """A tile scan with time filled the memory, where 64 windows were promised."""
+
+    def count(cells: int, planes: int) -> list[int]:
+        kinds = [k for n in range(planes) for k, _ in _windows((cells, cells), 4, planes, n, 64)]
+        return [kinds.count(kind) for kind in range(3)]
+
+    assert count(2048, 64) == [64, 64, 64]
+    assert count(2048, 1) == [11, 12, 12]
+    parts = gather([_sharp()], 2, RADIUS)
+    assert [facts["planes"] for facts in parts.facts] == [2]
+
+
 def test_it_helps_where_the_specimen_is_unlike_any_other(tmp_path: Path) -> None:
     """What fine-tuning is for: a regular structure that the general model cannot know."""
     y, x = np.indices((160, 260))

@@ -120,6 +120,15 @@ def test_a_thin_culture_of_cells_has_nuclei(planes: int) -> None:
         assert nuclei.std() > 0.1 * nuclei.mean()
 
 
+def test_what_chance_chose_does_not_take_the_place_of_what_was_asked_for() -> None:
+    """The pair of nuclei would be replaced by another one, or the run would end half-way."""
+    settings = PairSettings(shape=(20, 20), scale=2, scene=None, camera=None)
+    chosen = simulate_images(settings, 4)
+    kind = chosen.record["scene"]["kind"]
+    asked = simulate_images(replace(settings, scene=Scene(kind)), 4)
+    assert (chosen.record["name"], asked.record["name"]) == ("any-4", f"{kind}-4")
+
+
 def test_chance_is_decided_by_the_seed_and_recorded() -> None:
     """A set like the training's own must be repeatable too."""
     settings = PairSettings(shape=(20, 20), scale=2, scene=None, camera=None)

@@ -15,12 +15,13 @@ from scipy import ndimage
 
 import napari_superres as sr
 from napari_superres.cli import _run
-from napari_superres.comparing.cell import Task, _estimates
+from napari_superres.comparing.cell import Task, _beyond, _estimates
 from napari_superres.comparing.records import Cell, Picture, Row, Step
 from napari_superres.comparing.statistics import interval, rows_of
 from napari_superres.comparing.verdicts import verdicts_of
 from napari_superres.estimate import REACHED
 from napari_superres.models.camera_noise import Noise
+from napari_superres.selection import select
 from napari_superres.training.simulate import simulate
 
 if TYPE_CHECKING:
@@ -240,6 +241,39 @@ def test_a_truth_is_paired_by_the_names_of_its_channels(
     for picture in made.pictures:
         assert picture.truth is not None
         np.testing.assert_array_equal(picture.truth[::2, ::2], picture.source)
+
+
+@pytest.mark.parametrize("names", [("actin",), ("", ""), ("actin", "DNA", "membrane")])
+def test_a_truth_of_other_channels_or_planes_is_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """DNA would be judged by actin, and the middle plane by the only one."""
+    rng = np.random.default_rng(0)
+    two = sr.Channel("DNA"), sr.Channel("nuclei")
+    source = sr.Image(da.from_array(rng.random((2, 5, 40, 40))), "czyx", channels=two)
+    fine = da.from_array(rng.random((len(names), 5, 80, 80)))
+    truth = sr.Image(fine, "czyx", channels=tuple(map(sr.Channel, names)))
+    wishes = {"report": tmp_path, "scale": 2, "device": "cpu", "limit": 0.0}
+    if len(names) != 2:
+        with pytest.raises(sr.InputError, match="no names say which"):
+            sr.compare(source, ["nearest"], truth=truth, channels=["nuclei"], **wishes)
+    if "DNA" in names:
+        (picture,) = sr.compare(
+            source, ["nearest"], truth=truth, channels=["DNA"], **wishes
+        ).pictures
+        np.testing.assert_array_equal(picture.truth, fine[1, 2])
+    one = select(truth, planes={"z": 0})
+    with pytest.raises(sr.InputError, match="1 planes along z"):
+        sr.compare(source, ["nearest"], truth=one, **wishes)
+
+
+def test_what_a_result_adds_does_not_depend_on_how_it_lies() -> None:
+    """Half a spectrum stands for the whole, and its columns for two each."""
+    rng = np.random.default_rng(0)
+    stripes = np.sin(np.arange(96)[:, None] * 1.3) + 0.3 * rng.random((96, 96))
+    for width in (96, 95):
+        part = stripes[:, :width]
+        assert _beyond(part, 4) == pytest.approx(_beyond(part.T, 4), rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,7 @@ def _beyond(result: np.ndarray, scale: int) -> float:
     plane = _gray(result)
     window = np.hanning(plane.shape[0])[:, None] * np.hanning(plane.shape[1])
     power = np.abs(fft.rfft2((plane - plane.mean()) * window)) ** 2
+    power[:, 1 : (plane.shape[1] + 1) // 2] *= 2  # columns that stand for two
     y, x = np.abs(fft.fftfreq(plane.shape[0]))[:, None], fft.rfftfreq(plane.shape[1])
     outside = np.maximum(y, x) > 0.5 / scale
     total = float(power.sum())

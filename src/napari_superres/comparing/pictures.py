@@ -16,7 +16,6 @@ from napari_superres.errors import InputError, SettingError
 from napari_superres.pixels import resample_area, to_dtype
 from napari_superres.selection import channel_index, select
 from napari_superres.surveying import Survey, survey
-from napari_superres.trust.matching import named_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -232,13 +231,33 @@ def _truth(
                 f"'{image.name}' at scale {scale} has {scale * image.size(axis)}.",
                 "Give a truth on the result's own pixels, or another scale.",
             )
-    if "c" in truth.axes:
-        named = named_channels(truth, image)
-        channel = named[_number(image, channel)] if named else channel
-    one = _plane(truth, channel if "c" in truth.axes else None, planes)
+    for axis in dict.fromkeys(image.axes + truth.axes):
+        if axis not in "cyxs" and truth.size(axis) != image.size(axis):
+            raise InputError(
+                f"The truth '{truth.name}' has {truth.size(axis)} planes along {axis}, and "
+                f"'{image.name}' has {image.size(axis)}.",
+                "Give a truth with the same planes.",
+            )
+    index = _its_channel(truth, image, _number(image, channel))
+    one = _plane(truth, index if "c" in truth.axes else None, planes)
     spans = [range(*cut.indices(image.size(a))) for a, cut in zip("yx", region, strict=True)]
     cuts = [slice(s.start * scale, s.stop * scale) for s in spans]
     return _array(select(one, region=(cuts[0], cuts[1])))
+
+
+def _its_channel(truth: Image, image: Image, index: int) -> int:
+    """Return which channel of the truth belongs to one of the image: by name, or by order."""
+    names, own = ([channel.name for channel in one.channels] for one in (truth, image))
+    if own and own[index] and own.count(own[index]) == names.count(own[index]) == 1:
+        return names.index(own[index])
+    if truth.size("c") != image.size("c"):
+        called = own[index] if own and own[index] else index
+        raise InputError(
+            f"The truth '{truth.name}' has {truth.size('c')} channels and '{image.name}' "
+            f"{image.size('c')}, and no names say which of them belongs to channel {called}.",
+            "Give a truth with the same channels.",
+        )
+    return index
 
 
 def _kind(one: Image, facts: Survey, index: int) -> str:

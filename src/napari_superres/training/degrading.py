@@ -27,7 +27,7 @@ FAITHFUL, RESTORING = "faithful", "restoring"
 
 # As in the training of the embedded models, where nothing better is known.
 _USUAL_BLUR, _USUAL_SPREAD = 0.6, 0.12
-_USUAL_PHOTONS = (30.0, 20000.0)
+_USUAL_PHOTONS, _USUAL_READ_NOISE = (30.0, 20000.0), 1.6
 # Noise below this, where light is 0.5, tells that an image was averaged or cleaned, and nothing of
 # how a coarse one would be.
 _CLEAN = 0.005
@@ -48,7 +48,7 @@ class Degrading:
         tells, within a factor of three; for images without noise as in the embedded models'
         training.
     read_noise : float
-        In electrons; used where `photons` is given.
+        In electrons of a camera with these `photons`; used where they are given.
     noisy : bool
         Whether noise is added at all.
     faithful : float
@@ -64,7 +64,7 @@ class Degrading:
     blur: float = _USUAL_BLUR
     blur_spread: float = _USUAL_SPREAD
     photons: tuple[float, float] | None = None
-    read_noise: float = 1.6
+    read_noise: float = _USUAL_READ_NOISE
     noisy: bool = True
     faithful: float = 0.45
     anyhow: float = 0.25
@@ -93,6 +93,8 @@ class Degrading:
             parts.append("about as much noise as they hold")
         else:
             parts.append("noise of {:.3g} to {:.3g} photons".format(*self.photons))
+            if self.read_noise**2 > 0.5 * math.sqrt(math.prod(self.photons)):
+                parts.append(f"which {self.read_noise:.3g} electrons of other noise exceed")
         share = f"{100 * self.faithful:.0f} % of the examples"
         parts.append(f"and in {share} by a coarser {self._grid} alone")
         return ", ".join(parts) + "."
@@ -138,7 +140,8 @@ class Degrading:
         sigma = float(np.clip(rng.normal(self.blur, self.blur_spread), 0, 2))
         camera = self.camera(piece, rng)
         if rng.random() < self.anyhow:
-            camera = replace(self, photons=_USUAL_PHOTONS, noisy=True).camera(piece, rng)
+            usual = Degrading(photons=_USUAL_PHOTONS)
+            camera = usual.camera(piece, rng)
         return self._lost(light, scale, rng, camera, sigma)
 
     def coarser(self, light: np.ndarray, scale: int) -> Pair:
@@ -207,7 +210,7 @@ def degrading_for(
         # Told of no noise, a network cannot know whether it shall remove blur.
         found = replace(found, noisy=False, faithful=0.0 if found.blur else 1.0, anyhow=0.0)
     elif photons is not None:
-        found = replace(found, photons=photons, anyhow=0.0)
+        found = replace(found, photons=photons, read_noise=_USUAL_READ_NOISE, anyhow=0.0)
     return found if faithful is None else replace(found, faithful=faithful)
 
 

@@ -91,7 +91,9 @@ def from_coarse(
     noise = float(np.mean([level for _, level in spectra]))
     blur = 0.0 if usual.scanned else _matching_blur(seen, noise, pieces, scale)
     photons = float(np.exp(np.mean([np.log(camera.photons or 1) for camera in cameras])))
-    read_noise = float(np.mean([camera.read_noise for camera in cameras]))
+    # Electrons of one camera are not those of another: what is comparable is the light they hide.
+    dark = np.mean([(camera.read_noise / (camera.photons or 1)) ** 2 for camera in cameras])
+    read_noise = float(np.sqrt(dark)) * photons
     return replace(
         usual,
         blur=blur,

@@ -236,7 +236,7 @@ def _gather_channel(
     cells = (image.size("y") // scale, image.size("x") // scale)
     raw: list[list[tuple[np.ndarray, tuple[slice, slice]]]] = [[], [], []]
     for number, plane in enumerate(planes):
-        for kind, spans in _windows(cells, scale, len(planes), number):
+        for kind, spans in _windows(cells, scale, len(planes), number, most):
             around = 0 if kind == 0 else context
             whole, inner = [], []
             for (begin, end), length in zip(spans, cells, strict=True):
@@ -256,7 +256,7 @@ def _gather_channel(
             "name": name,
             "shape": list(image.shape),
             "axes": image.axes,
-            "planes": len(windows),
+            "planes": len(planes),
             "photons": round(camera.photons or 0, 1),
             "read_noise": round(camera.read_noise, 2),
         }
@@ -272,7 +272,7 @@ def _gather_channel(
 
 
 def _windows(
-    cells: tuple[int, int], scale: int, planes: int, number: int
+    cells: tuple[int, int], scale: int, planes: int, number: int, most: int
 ) -> Iterator[tuple[int, tuple[tuple[int, int], tuple[int, int]]]]:
     """Yield windows of a plane, in source pixels: part (0, 1, 2) and spans along y and x.
 
@@ -284,7 +284,7 @@ def _windows(
     borders = [0, length - 2 * apart, length - apart, length]
     for kind, (begin, end) in enumerate(itertools.pairwise(borders)):
         edge = (_APART_EDGE if kind else _TRAINING_EDGE) // scale
-        wanted = -(-_EXAMS // planes) if kind else -(-across // edge)
+        wanted = -(-_EXAMS // planes) if kind else min(-(-across // edge), most // planes)
         count = max(1, min(wanted, across * scale // _NARROW))
         for part in range(count):
             stretch = _span(across * part // count, across * (part + 1) // count, edge, number)

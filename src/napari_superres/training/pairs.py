@@ -24,7 +24,7 @@ from napari_superres.training.camera import Camera
 from napari_superres.training.finite import check_finite
 from napari_superres.training.recording import Pair, degrade
 from napari_superres.training.simulate import FLUORESCENT, STEP, Scene, simulate
-from napari_superres.training.specimens import CELLS
+from napari_superres.training.specimens import ANY, CELLS
 from napari_superres.training.stream import random_camera, random_scene
 from napari_superres.training.volume import draw_cells
 
@@ -137,6 +137,8 @@ def simulate_images(settings: PairSettings, seed: int) -> ImagePair:
     SettingError
         If the settings contradict each other.
     """
+    # Where chance decides, the name says so: "nuclei" may be asked for beside it.
+    kind = CELLS if settings.cells else settings.scene.kind if settings.scene else ANY
     settings = _decided(settings, seed)
     scene, camera = settings.scene, settings.camera
     assert scene is not None
@@ -153,7 +155,7 @@ def simulate_images(settings: PairSettings, seed: int) -> ImagePair:
     looks = _CELL_LOOKS if settings.cells else [(scene.kind, _GREEN)]
     channels = [(*look, seen) for look, seen in zip(looks, through, strict=True)]
     image = described(source, axes, width, channels, step=settings.step)
-    name = f"{CELLS if settings.cells else scene.kind}-{seed}"
+    name = f"{kind}-{seed}"
     image = replace(image, name=f"{name}, source")
     lazy = da.from_array(truth, chunks=truth.shape)
     finer = image.rescaled(settings.scale, lazy, name=f"{name}, truth")

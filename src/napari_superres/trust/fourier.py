@@ -22,7 +22,10 @@ THRESHOLD = 1 / 7
 doi:10.1038/nmeth.2448."""
 
 _SMALLEST = 16
-_SMOOTH, _POOLED = 3, 7
+_SMOOTH = 3
+# Share of the rings that are pooled. A fixed number would reach farther in a small window, and the
+# strong low frequencies would pass for detail.
+_POOLED = 7 / 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +159,8 @@ def split_correlation(windows: Sequence[np.ndarray]) -> RingCorrelation:
             fft.rfft2(one), fft.rfft2(two) * np.conj(phase), _radius(one.shape), bins
         )
     # The step from one ratio to the other magnifies chance, so rings are pooled first.
-    sums = ndimage.uniform_filter1d(sums, _POOLED, axis=1, mode="nearest")
+    width = 2 * int(_POOLED * bins / 2) + 1
+    sums = ndimage.uniform_filter1d(sums, width, axis=1, mode="nearest")
     parts = _correlation(sums, 0.25)
     # S / (S + 4 N) -> S / (S + N)
     whole = 4 * parts.correlation / (1 + 3 * np.maximum(parts.correlation, 0))
