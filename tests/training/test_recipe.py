@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 import torch
 
@@ -82,6 +85,30 @@ def test_one_call_makes_the_files_and_can_be_stopped_anywhere(tmp_path: Path) ->
         next(make_weights(TINY, state, output, **QUICK))
     with pytest.raises(SettingError, match="channels=4"):
         next(make_weights(replace(TINY, channels=6), state, output, overwrite=True, **QUICK))
+
+
+_DRAWING = """
+from pathlib import Path
+from napari_superres.training.stream import StreamSettings
+from napari_superres.training.train import TrainSettings, _examples
+stream = StreamSettings(patch=24, batch=1, scales=(2,), edge=48, first_scenes=2)
+for _ in _examples(TrainSettings(stream), 0, Path({!r})):
+    print("drawn", flush=True)
+    input()
+"""
+
+
+def test_a_killed_training_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Each one would hold hundreds of megabytes until the computer is switched off."""
+    command = [sys.executable, "-c", _DRAWING.format(str(tmp_path))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "drawn\n"
+        workers = psutil.Process(running.pid).children(recursive=True)
+        assert workers
+        running.kill()
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
 def test_a_shorter_training_is_shorter_in_every_stage() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
@@ -296,13 +297,25 @@ def advance(
 def _examples(settings: TrainSettings, first: int, scenes: Path) -> Iterator[list[Batch]]:
     """Yield what each step is trained on, drawn ahead by another process."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as drawing:
+    with ProcessPoolExecutor(1, context, initializer=_end_with_parent) as drawing:
         ahead: deque[Any] = deque()
         for step in range(first, settings.steps):
             while len(ahead) < _PREFETCH and step + len(ahead) < settings.steps:
                 number = step + len(ahead)
                 ahead.append(drawing.submit(make_step, settings.stream, number, str(scenes)))
             yield ahead.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """End this process when the training does; the worker of a killed pool waits for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def use_threads(threads: int | None) -> None:
