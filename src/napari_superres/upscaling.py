@@ -105,7 +105,7 @@ def upscale(
     precision : str
         "auto", "float32", "float16" or "bfloat16".
     batch : int, optional
-        Tiles in each call of the network.
+        Tiles in each call of the network; None for 1.
     options : mapping, optional
         The model's own options.
 

@@ -213,7 +213,8 @@ def choose_compute(
         ``"auto"`` (float32; bfloat16 for models that restore planes on a GPU), ``"float32"``,
         ``"float16"`` or ``"bfloat16"``.
     batch : int, optional
-        None for 1 on a CPU and 8 elsewhere; always 1 for models that restore planes.
+        None for 1: a block holds few tiles, and those that fill up a batch are computed in vain.
+        Always 1 for models that restore planes.
 
     Raises
     ------
@@ -257,8 +258,7 @@ def choose_compute(
         raise SettingError(f"batch={batch} is not a number of tiles.", "Use 1 or more.")
     if spec.unit == "plane" and (batch or 1) > 1:
         raise SettingError(f"'{spec.name}' restores planes one by one.", "Leave batch= out.")
-    batch = batch or (1 if device == "cpu" or spec.unit == "plane" else 8)
-    return Compute(engine, _version(engine), device, precision, batch)
+    return Compute(engine, _version(engine), device, precision, batch or 1)
 
 
 def devices() -> list[str]:
