@@ -8,6 +8,7 @@ full, and nobody computes what somebody else is just computing.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import shutil
@@ -38,8 +39,20 @@ LOOK_SECONDS = 0.25
 """How often somebody who waits for another's tile looks whether to stop."""
 
 
+def digest(pixels: np.ndarray) -> bytes:
+    """Return what tells the pixels of a tile, (samples, y, x), from all others.
+
+    Row by row, so that a part of a larger array is not copied.
+    """
+    seen = hashlib.blake2b(digest_size=16)
+    for plane in pixels:
+        for row in plane:
+            seen.update(np.ascontiguousarray(row))
+    return seen.digest()
+
+
 class KeptTiles:
-    """Results of tiles by their address, those used last; for any number of threads.
+    """Results of tiles by what they saw and where, those used last; for any number of threads.
 
     Parameters
     ----------

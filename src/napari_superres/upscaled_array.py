@@ -11,7 +11,7 @@ from dask.local import get_sync  # by its name, dask would first import all of d
 
 from napari_superres.consistency import repeat
 from napari_superres.errors import InputError
-from napari_superres.kept_tiles import KEPT
+from napari_superres.kept_tiles import KEPT, digest
 from napari_superres.pixels import to_dtype
 from napari_superres.plan import EXACT_INTEGER, Plan
 from napari_superres.progress import inside, tick
@@ -193,16 +193,17 @@ class UpscaledArray:
         """Return the finer pixels of each tile of a batch, (samples, s*y, s*x)."""
         plan = self.plan
         place = self._channel(index), self._plane_number(index)
+        crops = {tile: _crop(source, tile.seen, window) for tile in batch}
 
         def work(tiles: list[PlacedTile]) -> TileWork:
-            cut = np.stack([_crop(source, tile.seen, window) for tile in tiles])
-            return TileWork(plan, tiles, cut, *place)
+            return TileWork(plan, tiles, np.stack([crops[tile] for tile in tiles]), *place)
 
         if self.part == "spread" and plan.samples == 1:
             return list(work(batch).predicted_errors()[:, 0])
         if not plan.keeps_tiles:
             return list(work(batch).results()[:, 0])
-        keys = [(self.source.name, plan, index, tile.row, tile.column) for tile in batch]
+        # By their pixels, not by the name of their source: files are written anew, arrays changed.
+        keys = [(digest(crops[tile]), plan, index, tile.row, tile.column) for tile in batch]
         with KEPT.claimed(keys):
             found = {key: kept for key in keys if (kept := KEPT.get(key)) is not None}
             missing = [(k, tile) for k, tile in zip(keys, batch, strict=True) if k not in found]
