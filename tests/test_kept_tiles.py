@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
 
 import napari_superres as sr
+from napari_superres import tile_results
 from napari_superres.arrays import as_image
+from napari_superres.estimate import measure_speed
 from napari_superres.image import Image
-from napari_superres.kept_tiles import KEPT, digest
+from napari_superres.kept_tiles import KEPT, KeptTiles, digest
+from napari_superres.models.engine import load_engine
+from napari_superres.upscaling import plan_for, planned, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,3 +70,62 @@ def test_a_digest_is_of_the_pixels_and_not_of_where_they_lie() -> None:
     other = part.copy()
     other[1, 2, 3] += 1
     assert digest(other) != digest(part)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return where the tiles lie that reach an engine, as they come."""
+    found: list[Any] = []
+
+    def spied(*arguments: Any) -> Any:
+        engine = load_engine(*arguments)
+        return lambda tiles, halo, at: (found.extend(at), engine(tiles, halo, at))[1]
+
+    monkeypatch.setattr(tile_results, "load_engine", spied)
+    return found
+
+
+def feathered(model: str, **wishes: Any) -> tuple[Image, Any]:
+    """Return an image and a plan of 9 blocks, each of 4 x 4 tiles that hand over."""
+    pixels = np.random.default_rng(0).integers(0, 1000, (96, 96)).astype(np.uint16)
+    image = Image(da.from_array(pixels, chunks=40), "yx")
+    row = sr.MODELS[model]
+    tile = 8 + 4 + 2 * row.halo
+    plan = plan_for(image, model, tile=tile, feather=4, consistency="off", **wishes)
+    assert plan.step == (8, 8)
+    return image, replace(plan, block=(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("model", "wishes"),
+    [("linear-x2", {}), ("microscopy-fast-x2", {"denoise": 0.0, "uncertainty": True})],
+)
+def test_blocks_that_hand_over_share_their_tiles(
+    model: str, wishes: dict[str, Any], seen: list[Any]
+) -> None:
+    """With a feather, a job took up to nine times as long as its plan said."""
+    image, plan = feathered(model, **wishes)
+    results = [planned(image, plan).data]
+    results += [spread(image, plan).data] if plan.spread else []
+    for lazy in results:
+        lazy.compute(scheduler="threads", num_workers=4)
+    assert len(seen) == plan.tiles * plan.passes
+    kept = sum(values.size for values in KEPT._tiles.values())
+    assert kept < 0.9 * len(results) * (2 * 96) ** 2 * (12 / 8) ** 2, "inner tiles are kept too"
+    before = len(seen)
+    measure_speed(image, plan)
+    assert len(seen) == before + 2, "the neighbours of a tile would be measured with it"
+
+
+def test_a_kept_part_does_not_hold_the_whole() -> None:
+    """A limit of one gigabyte would hold several, since a crop keeps what it was cut from."""
+    kept = KeptTiles(limit=100)
+    whole = np.zeros(1000, np.uint8)
+    kept.keep("part", whole[:10])
+    kept.keep("part", whole[:10])
+    part = kept.get("part")
+    assert part is not None
+    assert part.base is None
+    assert kept.nbytes == 10
+    kept.forget()
+    assert kept.nbytes == 0

@@ -195,24 +195,26 @@ class UpscaledArray:
         place = self._channel(index), self._plane_number(index)
         crops = {tile: _crop(source, tile.seen, window) for tile in batch}
 
-        def work(tiles: list[PlacedTile]) -> TileWork:
-            return TileWork(plan, tiles, np.stack([crops[tile] for tile in tiles]), *place)
+        errors = self.part == "spread" and plan.samples == 1
 
-        if self.part == "spread" and plan.samples == 1:
-            return list(work(batch).predicted_errors()[:, 0])
-        if not plan.keeps_tiles:
-            return list(work(batch).results()[:, 0])
+        def computed(tiles: list[PlacedTile]) -> np.ndarray:
+            work = TileWork(plan, tiles, np.stack([crops[tile] for tile in tiles]), *place)
+            return work.predicted_errors() if errors else work.results()
+
+        if not any(plan.keeps(tile.kept) for tile in batch):
+            return list(computed(batch)[:, 0])
         # By their pixels, not by the name of their source: files are written anew, arrays changed.
-        keys = [(digest(crops[tile]), plan, index, tile.row, tile.column) for tile in batch]
+        keys = [(digest(crops[tile]), plan, errors, index, tile.row, tile.column) for tile in batch]
         with KEPT.claimed(keys):
             found = {key: kept for key in keys if (kept := KEPT.get(key)) is not None}
             missing = [(k, tile) for k, tile in zip(keys, batch, strict=True) if k not in found]
             if missing:
-                fine = work([tile for _, tile in missing]).results()
-                for (key, _), values in zip(missing, fine, strict=True):
+                fine = computed([tile for _, tile in missing])
+                for (key, tile), values in zip(missing, fine, strict=True):
                     found[key] = values
-                    KEPT.keep(key, values, costly=plan.spec.unit == "plane")
-        return [found[key][int(self.part == "spread")] for key in keys]
+                    if plan.keeps(tile.kept):
+                        KEPT.keep(key, values, costly=plan.spec.unit == "plane")
+        return [found[key][int(self.part == "spread" and not errors)] for key in keys]
 
     def _add(
         self,
