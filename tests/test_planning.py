@@ -173,6 +173,17 @@ def test_options_are_checked_against_the_row() -> None:
         make_plan(_image(), row, options={"edge": 7})
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    """The same seed drew other noise, and a job that was begun went on with it."""
+    plan = plan_for(_image(), "lanczos", seed=np.int64(3), batch=np.int64(2))
+    assert (type(plan.seed), type(plan.compute.batch)) == (int, int)
+    assert repr(plan.record()) == repr(plan_for(_image(), "lanczos", seed=3, batch=2).record())
+    for name in ("seed", "batch"):
+        for wrong in (1.5, "3"):
+            with pytest.raises(SettingError, match=f"{name}={wrong!r} is not a whole number"):
+                plan_for(_image(), "lanczos", **{name: wrong})
+
+
 def test_axes_are_ordered_without_losing_any() -> None:
     """Any order of axes works."""
     assert canonical_axes("xycz") == "czyx"

@@ -10,7 +10,7 @@ from napari_superres.consistency import RADIUS
 from napari_superres.errors import InputError, SettingError, UnknownModelError
 from napari_superres.image import check_axes
 from napari_superres.models.catalog import MODELS, ModelSpec, default_model
-from napari_superres.models.engine import Compute, load_family
+from napari_superres.models.engine import Compute, load_family, whole_number
 from napari_superres.plan import Limits, Plan, margin_for
 from napari_superres.symmetry import SYMMETRIES
 from napari_superres.tiles import block_for, step_for
@@ -136,7 +136,7 @@ def make_plan(
         noise=noise,
         noise_lines=_noise_lines(noise, survey),
         consistency="off" if spec.name == "nearest" else variant,
-        seed=seed,
+        seed=whole_number("seed", seed),
         samples=_samples(spec, samples, uncertainty),
         # Samples have a spread of their own.
         uncertainty=uncertainty and samples == 1,

@@ -8,6 +8,7 @@ import gc
 import importlib
 import importlib.metadata
 import importlib.util
+import operator
 import platform
 import sys
 import threading
@@ -254,11 +255,34 @@ def choose_compute(
             f"The engine '{engine}' computes in float32 on the CPU, not {precision} on {device}.",
             f"Use device='{device}/torch'.",
         )
-    if batch is not None and batch < 1:
+    batch = 1 if batch is None else whole_number("batch", batch)
+    if batch < 1:
         raise SettingError(f"batch={batch} is not a number of tiles.", "Use 1 or more.")
-    if spec.unit == "plane" and (batch or 1) > 1:
+    if spec.unit == "plane" and batch > 1:
         raise SettingError(f"'{spec.name}' restores planes one by one.", "Leave batch= out.")
-    return Compute(engine, _version(engine), device, precision, batch or 1)
+    return Compute(engine, _version(engine), device, precision, batch)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a setting as Python's own integer, which is written the same way everywhere.
+
+    Parameters
+    ----------
+    name : str
+        What the setting is called.
+    value : int or a numpy integer
+
+    Raises
+    ------
+    SettingError
+        If it is anything else.
+    """
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        raise SettingError(
+            f"{name}={value!r} is not a whole number.", f"Use for example {name}=1."
+        ) from None
 
 
 def devices() -> list[str]:
