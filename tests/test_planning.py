@@ -122,6 +122,24 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "wishes", "message"),
+    [
+        ("lanczos", {"precision": "float16"}, "'lanczos' computes in float32"),
+        ("lanczos", {"precision": "bfloat16", "device": "cpu"}, "Leave precision= out"),
+        ("linear-x2", {"precision": "float16", "device": "cpu"}, "is for GPUs"),
+        ("lanczos", {"feather": 5000}, "wider than the tile's core"),
+        ("linear-x2", {"feather": 5000}, "wider than the tile's core"),
+    ],
+)
+def test_what_each_block_would_refuse_is_refused_at_once(
+    model: str, wishes: dict, message: str
+) -> None:
+    """A viewer or a job would begin, and then fail at its first block or on another machine."""
+    with pytest.raises(SettingError, match=message):
+        upscale(da.zeros((64, 80), dtype=np.uint8), model, **wishes)
+
+
 def test_auto_denoising_takes_the_noise_of_each_channel_from_the_survey() -> None:
     """A noisy channel is restored, a clean one beside it left faithful; tiles agree."""
     facts = Survey(((0, 1),) * 2, (Noise(5.0, 50.0, 0.0, 100), Noise(5.0, 50.0, 1.0, 100)), 1, 1)

@@ -13,7 +13,7 @@ from napari_superres.models.catalog import MODELS, ModelSpec, default_model
 from napari_superres.models.engine import Compute, load_family, whole_number
 from napari_superres.plan import Limits, Plan, margin_for
 from napari_superres.symmetry import SYMMETRIES
-from napari_superres.tiles import block_for, step_for
+from napari_superres.tiles import Lattice, block_for, step_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -229,6 +229,7 @@ def _steps(
     spec: ModelSpec, tile: int | tuple[int, int] | None, context: int, feather: int
 ) -> tuple[int, int]:
     if tile is None:
+        Lattice(spec.tile, spec.tile, context, feather)  # refuses a feather wider than the core
         return spec.tile, spec.tile
     lengths = tile if isinstance(tile, tuple) else (tile, tile)
     y, x = (step_for(_natural("tile", n), context, feather, spec.multiple) for n in lengths)

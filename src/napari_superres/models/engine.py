@@ -246,6 +246,15 @@ def choose_compute(
     if precision == "auto":
         halves = spec.unit == "plane" and device != "cpu"
         precision = "bfloat16" if halves else "float32"
+    if precision != "float32" and "torch" not in engines:
+        raise SettingError(
+            f"'{spec.name}' computes in float32, not in {precision}.", "Leave precision= out."
+        )
+    if precision == "float16" and device == "cpu":
+        raise SettingError(
+            "precision='float16' is for GPUs; a CPU does not compute in it.",
+            "Use precision='bfloat16', or 'float32'.",
+        )
     if device != "cpu" or precision != "float32":
         engine = engine or "torch"
     else:
