@@ -12,6 +12,7 @@ import operator
 import platform
 import sys
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -151,7 +152,10 @@ class Family(Protocol):
     # draw(spec, weights, graph, denoise) -> int: draws the network, returns its lack of context
 
 
-_engines: dict[tuple[Any, ...], Engine] = {}
+MOST_ENGINES = 8
+"""Engines of models with tiles that stay loaded: each strength of denoising is one of its own."""
+
+_engines: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
 _loading = threading.Lock()
 
 
@@ -159,7 +163,7 @@ def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) 
     """Return the engine for a model; a process loads each only once.
 
     Models that restore planes take gigabytes: of them the last one stays, so that another prompt
-    or number of steps does not need the memory of two.
+    or number of steps does not need the memory of two. Of the others those used last stay.
 
     Parameters
     ----------
@@ -186,17 +190,20 @@ def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) 
                     f"'{spec.name}' does not run on the engine '{setting.engine}'.",
                     f"Use one of: {', '.join(family.ENGINES)}.",
                 )
-            if spec.unit == "plane":
-                _make_room()
+            _make_room(spec.unit)
             _engines[key] = family.load(spec, weights, setting)
+        _engines.move_to_end(key)
         return _engines[key]
 
 
-def _make_room() -> None:
-    """Drop the engines that restore planes; one that is at work goes when it has done its plane."""
-    for key in [key for key in _engines if key[0].unit == "plane"]:
+def _make_room(unit: str) -> None:
+    """Drop engines before another is loaded; one that is at work goes when it has done that."""
+    loaded = [key for key in _engines if key[0].unit == unit]
+    most = 0 if unit == "plane" else MOST_ENGINES - 1
+    for key in loaded[: max(0, len(loaded) - most)]:
         del _engines[key]
-    gc.collect()  # networks whose layers wait in main memory refer to themselves
+    if unit == "plane":
+        gc.collect()  # networks whose layers wait in main memory refer to themselves
 
 
 def choose_compute(
