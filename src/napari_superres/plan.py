@@ -52,7 +52,7 @@ class Plan:
     block : (int, int)
         What one task computes, in output pixels along y and x.
     limits : tuple of (float, float), or None
-        What becomes 0 and 1, a pair for each channel (one for an RGB picture).
+        What becomes 0 and 1, a pair for each channel (the colours of a picture share it).
     denoise : tuple of (float or None)
         Denoising strength of each channel; None where the model has no such setting.
     noise : tuple of float

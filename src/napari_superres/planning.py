@@ -102,7 +102,7 @@ def make_plan(
     check_axes(image.axes, image.shape, image.called)
     _check_pixels(image, spec)
     out = _result_dtype(image, dtype, spec)
-    channels = 1 if image.rgb else image.size("c", 1)
+    channels = image.size("c", 1)
     strengths = _denoise(spec, denoise, channels, survey)
     noise = _noise(spec, strengths, survey)
     variant = consistency or _usual_consistency(spec, noise)
@@ -250,7 +250,7 @@ def _limits(
     channels: int,
 ) -> tuple[Limits, ...]:
     if wish is None and image.rgb and image.dtype == np.uint8:
-        return ((0.0, 255.0),)
+        return ((0.0, 255.0),) * channels
     if wish is None:
         if survey is None:
             raise SettingError(

@@ -182,7 +182,7 @@ def plan_for(
     wishes = {**wishes, "scale": scale, "compute": choose_compute(spec, device, precision, batch)}
     if facts is None and needs_survey(image, spec, limits, denoise):
         # Refuse what cannot work before a pixel is read.
-        channels = 1 if image.rgb else image.size("c", 1)
+        channels = image.size("c", 1)
         blank = Survey(((0.0, 1.0),) * channels, (Noise(0.0, 1.0, 1.0, 1.0),) * channels, 0, 0)
         make_plan(image, spec, blank, limits=limits, denoise=denoise, **wishes)
         facts = survey(image)
