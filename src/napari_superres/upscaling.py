@@ -20,6 +20,7 @@ from napari_superres.surveying import Survey, survey
 from napari_superres.upscaled_array import UpscaledArray
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from napari_superres.image import Image
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def upscale(
     x: Any,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     *,
     scale: int | None = None,
     axes: str | None = None,
@@ -61,7 +62,7 @@ def upscale(
     ----------
     x : Image, numpy.ndarray, dask.array.Array, xarray.DataArray or zarr.Array
         The source.
-    model : str, optional
+    model : str or path, optional
         A name of the model table or a file of weights. None for the embedded model of that scale.
     scale : int, optional
         Scale factor; None for the model's own (2 for models that make any). Below the model's own
@@ -152,7 +153,7 @@ def upscale(
 
 def plan_for(
     image: Image,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     *,
     scale: int | None = None,
     limits: Any = None,
