@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from safetensors.numpy import save_file
 
 import napari_superres as sr
 from napari_superres.errors import AxesError, InputError, ResourceError, SettingError
 from napari_superres.image import Channel, Image
+from tests.models.conftest import COMPACT, random_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_each_type_comes_back_as_itself() -> None:
@@ -287,3 +292,21 @@ class TestSelections:
         """An empty file is no answer to a misspelt channel."""
         with pytest.raises(SettingError, match=message):
             sr.upscale(self._image(), "lanczos", scale=2, **wish)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("model", ["lanczos", "linear-x2", "with limits"])
+def test_each_channel_of_colour_pictures_is_a_picture(
+    model: str, dtype: str, tmp_path: Path
+) -> None:
+    """Several stains, each an RGB picture, failed, or were mapped by the limits of the first."""
+    wishes: dict[str, Any] = {}
+    if model == "with limits":
+        model = str(tmp_path / "net.safetensors")
+        save_file(random_tensors(COMPACT), model)
+        wishes = {"device": "cpu/torch"}
+    rng = np.random.default_rng(0)
+    pictures = np.stack([rng.integers(0, high, (20, 24, 3)) for high in (100, 250)]).astype(dtype)
+    result = sr.upscale(pictures, model, axes="cyxs", **wishes)
+    for picture, finer in zip(pictures, result, strict=True):
+        np.testing.assert_array_equal(finer, sr.upscale(picture, model, axes="yxs", **wishes))

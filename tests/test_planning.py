@@ -122,6 +122,24 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "wishes", "message"),
+    [
+        ("lanczos", {"precision": "float16"}, "'lanczos' computes in float32"),
+        ("lanczos", {"precision": "bfloat16", "device": "cpu"}, "Leave precision= out"),
+        ("linear-x2", {"precision": "float16", "device": "cpu"}, "is for GPUs"),
+        ("lanczos", {"feather": 5000}, "wider than the tile's core"),
+        ("linear-x2", {"feather": 5000}, "wider than the tile's core"),
+    ],
+)
+def test_what_each_block_would_refuse_is_refused_at_once(
+    model: str, wishes: dict, message: str
+) -> None:
+    """A viewer or a job would begin, and then fail at its first block or on another machine."""
+    with pytest.raises(SettingError, match=message):
+        upscale(da.zeros((64, 80), dtype=np.uint8), model, **wishes)
+
+
 def test_auto_denoising_takes_the_noise_of_each_channel_from_the_survey() -> None:
     """A noisy channel is restored, a clean one beside it left faithful; tiles agree."""
     facts = Survey(((0, 1),) * 2, (Noise(5.0, 50.0, 0.0, 100), Noise(5.0, 50.0, 1.0, 100)), 1, 1)
@@ -171,6 +189,17 @@ def test_options_are_checked_against_the_row() -> None:
             make_plan(_image(), row, options=bad)
     with pytest.raises(SettingError, match="Use 8 or more"):
         make_plan(_image(), row, options={"edge": 7})
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    """The same seed drew other noise, and a job that was begun went on with it."""
+    plan = plan_for(_image(), "lanczos", seed=np.int64(3), batch=np.int64(2))
+    assert (type(plan.seed), type(plan.compute.batch)) == (int, int)
+    assert repr(plan.record()) == repr(plan_for(_image(), "lanczos", seed=3, batch=2).record())
+    for name in ("seed", "batch"):
+        for wrong in (1.5, "3"):
+            with pytest.raises(SettingError, match=f"{name}={wrong!r} is not a whole number"):
+                plan_for(_image(), "lanczos", **{name: wrong})
 
 
 def test_axes_are_ordered_without_losing_any() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_superres.errors import Cancelled, WeightsError
+from napari_superres.models.crew import crew
 from napari_superres.models.engine import load_engine
 from napari_superres.models.weights import find_weights
 from napari_superres.progress import on_tick
@@ -43,9 +46,21 @@ class Speed:
 
     def seconds(self, plan: Plan, workers: int = 1) -> float:
         """Return the seconds that a plan takes with a number of workers, without writing."""
-        # A plane keeps the whole device busy, so workers take turns.
-        workers = 1 if plan.spec.unit == "plane" else max(1, min(workers, plan.tiles))
-        return self.start + plan.tiles * plan.passes * self.tile / workers
+        at_once = max(1, min(workers, _most_at_once(plan)))
+        return self.start + plan.tiles * plan.passes * self.tile / at_once
+
+
+def _most_at_once(plan: Plan) -> int:
+    """Return how many tiles are computed in the time that one takes alone."""
+    # A plane keeps the whole device busy, and so does a tile on a graphics card.
+    if plan.spec.unit == "plane" or plan.compute.device != "cpu":
+        return 1
+    # Workers take whole blocks, whose tiles come one after another.
+    blocks = plan.planes * math.prod(
+        -(-lattice.length * plan.scale // edge)
+        for lattice, edge in zip(plan.lattices(), plan.block, strict=True)
+    )
+    return min(blocks, crew().gain) if plan.compute.engine == "ncnn" else blocks
 
 
 def expected_speed(image: Image, plan: Plan) -> Speed:
@@ -104,6 +119,9 @@ def measure_speed(image: Image, plan: Plan) -> Speed:
 
 
 def _of_tiles(image: Image, plan: Plan) -> Speed:
+    # A tile as large, which hands over to nobody: else its neighbours would be measured too.
+    step = plan.step[0] + plan.feather, plan.step[1] + plan.feather
+    plan = replace(plan, step=step, feather=0)
     array = UpscaledArray(image.data, plan)
     y, x = (lattice.core(lattice.count // 2) for lattice in plan.lattices())
     region = [
@@ -115,10 +133,11 @@ def _of_tiles(image: Image, plan: Plan) -> Speed:
         for axis, n in zip(plan.axes, plan.shape, strict=True)
     ]
     seconds = []
-    for _ in range(2):
-        begin = time.perf_counter()
-        array[tuple(region)]
-        seconds.append(time.perf_counter() - begin)
+    with ThreadPoolExecutor(1) as worker:  # where torch computes on one core, as in workers
+        for _ in range(2):
+            begin = time.perf_counter()
+            worker.submit(array.__getitem__, tuple(region)).result()
+            seconds.append(time.perf_counter() - begin)
     return Speed(start=max(0.0, seconds[0] - seconds[1]), tile=seconds[1])
 
 

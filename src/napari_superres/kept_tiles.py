@@ -1,13 +1,15 @@
-"""Tiles that were expensive to compute, kept for a while.
+"""Tiles that were expensive to compute or that others need too, kept for a while.
 
 Restoring a plane takes minutes; a viewer asks for it piece by piece, its result and its spread are
-written by two jobs, and parts of a very large plane are needed by all blocks that they touch. So
-what was computed last is kept in memory, what took minutes moves to a scratch folder when memory is
-full, and nobody computes what somebody else is just computing.
+written by two jobs, and parts of a very large plane, as all tiles that hand over to one another,
+are needed by all blocks that they touch. So what was computed last is kept in memory, what took
+minutes moves to a scratch folder when memory is full, and nobody computes what somebody else is
+just computing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import shutil
@@ -38,8 +40,20 @@ LOOK_SECONDS = 0.25
 """How often somebody who waits for another's tile looks whether to stop."""
 
 
+def digest(pixels: np.ndarray) -> bytes:
+    """Return what tells the pixels of a tile, (samples, y, x), from all others.
+
+    Row by row, so that a part of a larger array is not copied.
+    """
+    seen = hashlib.blake2b(digest_size=16)
+    for plane in pixels:
+        for row in plane:
+            seen.update(np.ascontiguousarray(row))
+    return seen.digest()
+
+
 class KeptTiles:
-    """Results of tiles by their address, those used last; for any number of threads.
+    """Results of tiles by what they saw and where, those used last; for any number of threads.
 
     Parameters
     ----------
@@ -54,6 +68,7 @@ class KeptTiles:
         self.limit = limit
         self.room = room
         self._tiles: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._held = 0
         self._files: OrderedDict[Hashable, Path] = OrderedDict()
         self._costly: set[Hashable] = set()
         self._folder: Path | None = None
@@ -65,8 +80,7 @@ class KeptTiles:
     @property
     def nbytes(self) -> int:
         """Bytes that are kept in memory now."""
-        with self._changed:
-            return sum(values.nbytes for values in self._tiles.values())
+        return self._held
 
     @contextmanager
     def claimed(self, keys: Sequence[Hashable]) -> Iterator[None]:
@@ -112,15 +126,19 @@ class KeptTiles:
         costly : bool
             Whether it took so long that it is worth room on the disk.
         """
+        if getattr(values.base, "nbytes", 0) > values.nbytes:
+            values = values.copy()  # a part would keep the whole in memory
         values.setflags(write=False)
         with self._changed:
+            if key in self._tiles:
+                self._held -= self._tiles.pop(key).nbytes
             self._tiles[key] = values
+            self._held += values.nbytes
             if costly:
                 self._costly.add(key)
-            total = sum(kept.nbytes for kept in self._tiles.values())
-            while total > self.limit and len(self._tiles) > 1:
+            while self._held > self.limit and len(self._tiles) > 1:
                 oldest, kept = self._tiles.popitem(last=False)
-                total -= kept.nbytes
+                self._held -= kept.nbytes
                 if oldest in self._costly:
                     self._costly.remove(oldest)
                     self._move_out(oldest, kept)
@@ -129,6 +147,7 @@ class KeptTiles:
         """Drop all tiles, so that their room can be used for something else."""
         with self._changed:
             self._tiles.clear()
+            self._held = 0
             self._costly.clear()
             self._files.clear()
             if self._cleaning is not None:

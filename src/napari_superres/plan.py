@@ -16,9 +16,12 @@ from napari_superres.resources import human_bytes
 from napari_superres.tiles import Lattice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_superres.models.catalog import Consistency, ModelSpec
     from napari_superres.models.noise_line import NoiseLine
     from napari_superres.models.workload import Work
+    from napari_superres.tiles import Span
 
 Limits = tuple[float, float]
 
@@ -49,7 +52,7 @@ class Plan:
     block : (int, int)
         What one task computes, in output pixels along y and x.
     limits : tuple of (float, float), or None
-        What becomes 0 and 1, a pair for each channel (one for an RGB picture).
+        What becomes 0 and 1, a pair for each channel (the colours of a picture share it).
     denoise : tuple of (float or None)
         Denoising strength of each channel; None where the model has no such setting.
     noise : tuple of float
@@ -120,10 +123,16 @@ class Plan:
         partly = sum(self.removes_part(channel) for channel in range(len(self.denoise)))
         return 2 + partly / len(self.denoise)
 
-    @property
-    def keeps_tiles(self) -> bool:
-        """True when tiles are so expensive that they are kept in memory for a while."""
-        return self.samples > 1 or self.spec.unit == "plane"
+    def keeps(self, kept: Sequence[Span]) -> bool:
+        """Return whether a tile, by what it keeps along y and x, is kept in memory for a while."""
+        return self.samples > 1 or self.spec.unit == "plane" or self._shared(kept)
+
+    def _shared(self, kept: Sequence[Span]) -> bool:
+        """Return whether a tile hands over to a neighbour in another block, which needs it too."""
+        if not self.feather:
+            return False
+        ends = ((span.start * self.scale, span.stop * self.scale - 1) for span in kept)
+        return any(a // n != b // n for (a, b), n in zip(ends, self.block, strict=True))
 
     @property
     def plane_axes(self) -> str:
@@ -175,7 +184,10 @@ class Plan:
 
     @property
     def overhead(self) -> float:
-        """How many source pixels the model sees for each that is kept."""
+        """How many source pixels the model sees for each that is kept.
+
+        Each tile counts once: those that several blocks need are kept for the others.
+        """
         y, x = self.lattices()
         seen = [
             sum(axis.seen(k, self.context).length for k in range(axis.count)) for axis in (y, x)

@@ -10,10 +10,10 @@ from napari_superres.consistency import RADIUS
 from napari_superres.errors import InputError, SettingError, UnknownModelError
 from napari_superres.image import check_axes
 from napari_superres.models.catalog import MODELS, ModelSpec, default_model
-from napari_superres.models.engine import Compute, load_family
+from napari_superres.models.engine import Compute, load_family, whole_number
 from napari_superres.plan import Limits, Plan, margin_for
 from napari_superres.symmetry import SYMMETRIES
-from napari_superres.tiles import block_for, step_for
+from napari_superres.tiles import Lattice, block_for, step_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ def make_plan(
     check_axes(image.axes, image.shape, image.called)
     _check_pixels(image, spec)
     out = _result_dtype(image, dtype, spec)
-    channels = 1 if image.rgb else image.size("c", 1)
+    channels = image.size("c", 1)
     strengths = _denoise(spec, denoise, channels, survey)
     noise = _noise(spec, strengths, survey)
     variant = consistency or _usual_consistency(spec, noise)
@@ -136,7 +136,7 @@ def make_plan(
         noise=noise,
         noise_lines=_noise_lines(noise, survey),
         consistency="off" if spec.name == "nearest" else variant,
-        seed=seed,
+        seed=whole_number("seed", seed),
         samples=_samples(spec, samples, uncertainty),
         # Samples have a spread of their own.
         uncertainty=uncertainty and samples == 1,
@@ -229,6 +229,7 @@ def _steps(
     spec: ModelSpec, tile: int | tuple[int, int] | None, context: int, feather: int
 ) -> tuple[int, int]:
     if tile is None:
+        Lattice(spec.tile, spec.tile, context, feather)  # refuses a feather wider than the core
         return spec.tile, spec.tile
     lengths = tile if isinstance(tile, tuple) else (tile, tile)
     y, x = (step_for(_natural("tile", n), context, feather, spec.multiple) for n in lengths)
@@ -249,7 +250,7 @@ def _limits(
     channels: int,
 ) -> tuple[Limits, ...]:
     if wish is None and image.rgb and image.dtype == np.uint8:
-        return ((0.0, 255.0),)
+        return ((0.0, 255.0),) * channels
     if wish is None:
         if survey is None:
             raise SettingError(

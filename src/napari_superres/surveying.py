@@ -34,9 +34,9 @@ class Survey:
     Parameters
     ----------
     limits : tuple of (float, float)
-        One pair a channel; one pair in all for an RGB picture.
+        One pair a channel, which the colours of a picture share.
     noise : tuple of Noise
-        The camera's noise, one a channel; one in all for an RGB picture.
+        The camera's noise, one a channel, which the colours of a picture share.
     windows : int
         How many windows of each channel were read.
     pixels : int

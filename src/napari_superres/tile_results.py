@@ -163,7 +163,7 @@ class TileWork(NamedTuple):
     def _mapped(self, values: np.ndarray) -> tuple[np.ndarray, float, float]:
         if self.plan.limits is None:
             return values, 0.0, 1.0
-        low, high = self.plan.limits[0 if self.plan.rgb else self.channel]
+        low, high = self.plan.limits[self.channel]
         span = high - low
         mapped = (np.clip(values, low, high) - np.float32(low)) / np.float32(span or 1.0)
         return mapped, low, span

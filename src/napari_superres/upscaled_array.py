@@ -11,7 +11,7 @@ from dask.local import get_sync  # by its name, dask would first import all of d
 
 from napari_superres.consistency import repeat
 from napari_superres.errors import InputError
-from napari_superres.kept_tiles import KEPT
+from napari_superres.kept_tiles import KEPT, digest
 from napari_superres.pixels import to_dtype
 from napari_superres.plan import EXACT_INTEGER, Plan
 from napari_superres.progress import inside, tick
@@ -193,25 +193,28 @@ class UpscaledArray:
         """Return the finer pixels of each tile of a batch, (samples, s*y, s*x)."""
         plan = self.plan
         place = self._channel(index), self._plane_number(index)
+        crops = {tile: _crop(source, tile.seen, window) for tile in batch}
 
-        def work(tiles: list[PlacedTile]) -> TileWork:
-            cut = np.stack([_crop(source, tile.seen, window) for tile in tiles])
-            return TileWork(plan, tiles, cut, *place)
+        errors = self.part == "spread" and plan.samples == 1
 
-        if self.part == "spread" and plan.samples == 1:
-            return list(work(batch).predicted_errors()[:, 0])
-        if not plan.keeps_tiles:
-            return list(work(batch).results()[:, 0])
-        keys = [(self.source.name, plan, index, tile.row, tile.column) for tile in batch]
+        def computed(tiles: list[PlacedTile]) -> np.ndarray:
+            work = TileWork(plan, tiles, np.stack([crops[tile] for tile in tiles]), *place)
+            return work.predicted_errors() if errors else work.results()
+
+        if not any(plan.keeps(tile.kept) for tile in batch):
+            return list(computed(batch)[:, 0])
+        # By their pixels, not by the name of their source: files are written anew, arrays changed.
+        keys = [(digest(crops[tile]), plan, errors, index, tile.row, tile.column) for tile in batch]
         with KEPT.claimed(keys):
             found = {key: kept for key in keys if (kept := KEPT.get(key)) is not None}
             missing = [(k, tile) for k, tile in zip(keys, batch, strict=True) if k not in found]
             if missing:
-                fine = work([tile for _, tile in missing]).results()
-                for (key, _), values in zip(missing, fine, strict=True):
+                fine = computed([tile for _, tile in missing])
+                for (key, tile), values in zip(missing, fine, strict=True):
                     found[key] = values
-                    KEPT.keep(key, values, costly=plan.spec.unit == "plane")
-        return [found[key][int(self.part == "spread")] for key in keys]
+                    if plan.keeps(tile.kept):
+                        KEPT.keep(key, values, costly=plan.spec.unit == "plane")
+        return [found[key][int(self.part == "spread" and not errors)] for key in keys]
 
     def _add(
         self,

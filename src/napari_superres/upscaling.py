@@ -20,6 +20,7 @@ from napari_superres.surveying import Survey, survey
 from napari_superres.upscaled_array import UpscaledArray
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from napari_superres.image import Image
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def upscale(
     x: Any,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     *,
     scale: int | None = None,
     axes: str | None = None,
@@ -61,7 +62,7 @@ def upscale(
     ----------
     x : Image, numpy.ndarray, dask.array.Array, xarray.DataArray or zarr.Array
         The source.
-    model : str, optional
+    model : str or path, optional
         A name of the model table or a file of weights. None for the embedded model of that scale.
     scale : int, optional
         Scale factor; None for the model's own (2 for models that make any). Below the model's own
@@ -105,7 +106,7 @@ def upscale(
     precision : str
         "auto", "float32", "float16" or "bfloat16".
     batch : int, optional
-        Tiles in each call of the network.
+        Tiles in each call of the network; None for 1.
     options : mapping, optional
         The model's own options.
 
@@ -152,7 +153,7 @@ def upscale(
 
 def plan_for(
     image: Image,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     *,
     scale: int | None = None,
     limits: Any = None,
@@ -182,7 +183,7 @@ def plan_for(
     wishes = {**wishes, "scale": scale, "compute": choose_compute(spec, device, precision, batch)}
     if facts is None and needs_survey(image, spec, limits, denoise):
         # Refuse what cannot work before a pixel is read.
-        channels = 1 if image.rgb else image.size("c", 1)
+        channels = image.size("c", 1)
         blank = Survey(((0.0, 1.0),) * channels, (Noise(0.0, 1.0, 1.0, 1.0),) * channels, 0, 0)
         make_plan(image, spec, blank, limits=limits, denoise=denoise, **wishes)
         facts = survey(image)

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from napari_superres.image import Image
 
-T = TypeVar("T")
 
 EDGE = 256
 """Longest edge of a picture in source pixels, unless a region is asked for."""
@@ -141,7 +140,7 @@ def _picture(
     name = one.channels[0].name if image.size("c") > 1 else ""
     axes: Literal["yx", "yxs"] = "yxs" if one.rgb else "yx"
     # A coarser picture has less noise than the whole.
-    noise = survey(as_image(part, axes)).noise[0] if degrade else _of(facts.noise, one, index)
+    noise = survey(as_image(part, axes)).noise[0] if degrade else facts.noise[index]
     axis = one.axes.index("x")
     return Picture(
         name=f"{image.name} {name or f'channel {index}'}" if image.size("c") > 1 else image.name,
@@ -271,13 +270,8 @@ def _kind(one: Image, facts: Survey, index: int) -> str:
 def _limits(one: Image, facts: Survey, index: int) -> tuple[float, float]:
     if one.rgb and one.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = _of(facts.limits, one, index)
+    low, high = facts.limits[index]
     return (low, high) if high > low else (low, math.nextafter(low, math.inf) + 1)
-
-
-def _of(found: tuple[T, ...], one: Image, index: int) -> T:
-    """Return what a survey found in a channel; it takes a colour picture for one."""
-    return found[0 if one.rgb else index]
 
 
 def _digest(*arrays: np.ndarray | None) -> str:

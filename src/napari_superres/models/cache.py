@@ -89,7 +89,7 @@ def cache_folder() -> Path:
     """Return the folder that holds weights; it need not exist yet."""
     chosen = os.environ.get(VARIABLE)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return Path(os.path.expanduser(chosen)).absolute()
     return platformdirs.user_cache_path("napari-superres", appauthor=False)
 
 

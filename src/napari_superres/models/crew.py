@@ -54,6 +54,14 @@ class Crew:
         self._helpers = ThreadPoolExecutor(helpers, "superres-pieces") if helpers else None
         self._most = helpers
 
+    @property
+    def gain(self) -> int:
+        """How many tiles at once take about as long as one alone.
+
+        Helped, one tile keeps all cores busy, and a second one fills no more than gaps.
+        """
+        return self.calls if self._helpers is None else 1
+
     @contextmanager
     def turn(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Wait until another tile may be computed, and say when it is done.

@@ -100,8 +100,11 @@ def _silent(name: str, done: int, total: int) -> None:
 
 def _waiting(file: WeightFile, progress: Progress) -> None:
     """Tell how far somebody else is with a file."""
-    part = weights_folder() / f"{file.name}.part"
-    progress(file.name, part.stat().st_size if part.exists() else 0, file.size)
+    try:
+        done = (weights_folder() / f"{file.name}.part").stat().st_size
+    except OSError:  # not begun, or just finished
+        done = 0
+    progress(file.name, done, file.size)
 
 
 def _fetch(spec: ModelSpec, file: WeightFile, progress: Progress, pause: float) -> Path:

@@ -8,9 +8,11 @@ import gc
 import importlib
 import importlib.metadata
 import importlib.util
+import operator
 import platform
 import sys
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -150,7 +152,10 @@ class Family(Protocol):
     # draw(spec, weights, graph, denoise) -> int: draws the network, returns its lack of context
 
 
-_engines: dict[tuple[Any, ...], Engine] = {}
+MOST_ENGINES = 8
+"""Engines of models with tiles that stay loaded: each strength of denoising is one of its own."""
+
+_engines: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
 _loading = threading.Lock()
 
 
@@ -158,7 +163,7 @@ def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) 
     """Return the engine for a model; a process loads each only once.
 
     Models that restore planes take gigabytes: of them the last one stays, so that another prompt
-    or number of steps does not need the memory of two.
+    or number of steps does not need the memory of two. Of the others those used last stay.
 
     Parameters
     ----------
@@ -185,17 +190,20 @@ def load_engine(spec: ModelSpec, weights: Mapping[str, Path], setting: Setting) 
                     f"'{spec.name}' does not run on the engine '{setting.engine}'.",
                     f"Use one of: {', '.join(family.ENGINES)}.",
                 )
-            if spec.unit == "plane":
-                _make_room()
+            _make_room(spec.unit)
             _engines[key] = family.load(spec, weights, setting)
+        _engines.move_to_end(key)
         return _engines[key]
 
 
-def _make_room() -> None:
-    """Drop the engines that restore planes; one that is at work goes when it has done its plane."""
-    for key in [key for key in _engines if key[0].unit == "plane"]:
+def _make_room(unit: str) -> None:
+    """Drop engines before another is loaded; one that is at work goes when it has done that."""
+    loaded = [key for key in _engines if key[0].unit == unit]
+    most = 0 if unit == "plane" else MOST_ENGINES - 1
+    for key in loaded[: max(0, len(loaded) - most)]:
         del _engines[key]
-    gc.collect()  # networks whose layers wait in main memory refer to themselves
+    if unit == "plane":
+        gc.collect()  # networks whose layers wait in main memory refer to themselves
 
 
 def choose_compute(
@@ -213,7 +221,8 @@ def choose_compute(
         ``"auto"`` (float32; bfloat16 for models that restore planes on a GPU), ``"float32"``,
         ``"float16"`` or ``"bfloat16"``.
     batch : int, optional
-        None for 1 on a CPU and 8 elsewhere; always 1 for models that restore planes.
+        None for 1: a block holds few tiles, and those that fill up a batch are computed in vain.
+        Always 1 for models that restore planes.
 
     Raises
     ------
@@ -244,6 +253,15 @@ def choose_compute(
     if precision == "auto":
         halves = spec.unit == "plane" and device != "cpu"
         precision = "bfloat16" if halves else "float32"
+    if precision != "float32" and "torch" not in engines:
+        raise SettingError(
+            f"'{spec.name}' computes in float32, not in {precision}.", "Leave precision= out."
+        )
+    if precision == "float16" and device == "cpu":
+        raise SettingError(
+            "precision='float16' is for GPUs; a CPU does not compute in it.",
+            "Use precision='bfloat16', or 'float32'.",
+        )
     if device != "cpu" or precision != "float32":
         engine = engine or "torch"
     else:
@@ -253,12 +271,34 @@ def choose_compute(
             f"The engine '{engine}' computes in float32 on the CPU, not {precision} on {device}.",
             f"Use device='{device}/torch'.",
         )
-    if batch is not None and batch < 1:
+    batch = 1 if batch is None else whole_number("batch", batch)
+    if batch < 1:
         raise SettingError(f"batch={batch} is not a number of tiles.", "Use 1 or more.")
-    if spec.unit == "plane" and (batch or 1) > 1:
+    if spec.unit == "plane" and batch > 1:
         raise SettingError(f"'{spec.name}' restores planes one by one.", "Leave batch= out.")
-    batch = batch or (1 if device == "cpu" or spec.unit == "plane" else 8)
     return Compute(engine, _version(engine), device, precision, batch)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a setting as Python's own integer, which is written the same way everywhere.
+
+    Parameters
+    ----------
+    name : str
+        What the setting is called.
+    value : int or a numpy integer
+
+    Raises
+    ------
+    SettingError
+        If it is anything else.
+    """
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        raise SettingError(
+            f"{name}={value!r} is not a whole number.", f"Use for example {name}=1."
+        ) from None
 
 
 def devices() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ UNUSED = ("*.ckpt", "*.onnx*", "*.msgpack", "*.h5", "*.fp16.*", "*non_ema*", "*.
 
 def local_place(name: str) -> Path | None:
     """Return a path as it is, an id as its folder in the hub's cache; None if it is not here."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.exists():
         return path
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):

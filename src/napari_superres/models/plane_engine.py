@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from napari_superres.errors import ResourceError, SettingError
 from napari_superres.models.noise import PlaneNoise
+from napari_superres.models.precision import exact
 from napari_superres.models.threads import fixed_threads
 from napari_superres.progress import breathe
 
@@ -121,7 +122,7 @@ class PlaneEngine:
         with (
             self._turn,
             fixed_threads(self.threads),
-            _reproducible(),
+            exact(self.device),
             torch.inference_mode(),
             enough_memory(self.name, what, self.device, self.advice),
         ):
@@ -189,11 +190,4 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
         return image
     return functional.interpolate(
         image, size=size, mode="bicubic", align_corners=False, antialias=True
-    )
-
-
-def _reproducible() -> Any:
-    """Let CUDA compute float32 in float32, and the same way each time; nothing for a CPU."""
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )

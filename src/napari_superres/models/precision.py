@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 
 from napari_superres.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def torch_type(device: str, precision: str) -> torch.dtype:
@@ -51,3 +58,53 @@ def check_overflow(fine: np.ndarray, dtype: torch.dtype) -> None:
             f"In {name} the network overflowed: its output has values that are not finite.",
             "Use precision='float32'" + (", or 'bfloat16'." if name == "float16" else "."),
         )
+
+
+class _ExactConvolutions:
+    """The flags of cuDNN, which hold for all threads: set by the first, put back by the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._flags: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._flags = torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                )
+                self._flags.__enter__()
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._flags.__exit__(None, None, None)
+
+
+_convolutions = _ExactConvolutions()
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Let CUDA compute float32 in float32, and the same way each time; nothing for others.
+
+    By default its convolutions round their inputs to 10 bits (TF32), which a pedestal does not
+    survive. Half precision that a network asks for stays what it is.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network is.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        _convolutions.enter()
+        try:
+            yield
+        finally:
+            _convolutions.leave()

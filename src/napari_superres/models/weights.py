@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -36,12 +37,12 @@ EMBEDDED = Path(__file__).with_name("embedded")
 """The folder of the weights that ship with the package."""
 
 
-def find_model(model: str | None = None, scale: int | None = None) -> ModelSpec:
+def find_model(model: str | os.PathLike[str] | None = None, scale: int | None = None) -> ModelSpec:
     """Return the row for a name or a file.
 
     Parameters
     ----------
-    model : str, optional
+    model : str or path, optional
         A name of the table, the name of a model that was added, or a file of weights (whatever
         holds a path separator or ends in ``.pth`` or ``.safetensors``), which is recognised by its
         tensors. None for the default.
@@ -61,11 +62,12 @@ def find_model(model: str | None = None, scale: int | None = None) -> ModelSpec:
     WeightsError
         If it is a file, and not one of weights that can be used.
     """
-    name = model or default_model(scale or 2)
+    name = os.fspath(model or default_model(scale or 2))
     if name in MODELS:
         return _as_here(MODELS[name])
     if custom.is_file_name(name):
-        path = Path(name).expanduser().absolute()
+        # pathlib's own fails where a user has no home.
+        path = Path(os.path.expanduser(name)).absolute()
         if not path.is_file():
             raise UnknownModelError(
                 f"There is no file of weights '{path}'.",

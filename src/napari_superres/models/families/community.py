@@ -139,7 +139,7 @@ class Community:
         """
         import torch
 
-        from napari_superres.models.precision import check_overflow
+        from napari_superres.models.precision import check_overflow, exact
 
         s = self.network.scale
         height, width = tiles.shape[2:]
@@ -150,7 +150,7 @@ class Community:
         out = []
         for tile in tiles:
             batch = torch.from_numpy(np.ascontiguousarray(tile[None]))
-            with self.lock:
+            with self.lock, exact(self.network.device):
                 result = self.network(batch.to(self.network.device, self.network.dtype))
             out.append(result.float().cpu().numpy()[0][:, kept[0], kept[1]])
             check_overflow(out[-1], self.network.dtype)

@@ -11,7 +11,7 @@ import torch
 
 from napari_superres.models.convolutions import SameBits
 from napari_superres.models.families.microscopy.network import build_network
-from napari_superres.models.precision import torch_type
+from napari_superres.models.precision import exact, torch_type
 from napari_superres.models.threads import one_thread_in_workers
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class TorchNetwork:
         kind = self._device.type
         with (
             one_thread_in_workers(),
+            exact(self._device),  # mixed precision leaves the interpolation in float32
             nullcontext() if mixed else SameBits(),  # tiles equal the untiled plane exactly
             torch.inference_mode(),
             torch.autocast(kind, self._precision, enabled=mixed),

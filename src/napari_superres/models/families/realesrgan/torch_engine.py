@@ -10,7 +10,7 @@ MPS (Apple's GPUs) is written after its documentation and has not been run by us
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +18,11 @@ import torch
 
 from napari_superres.errors import ResourceError
 from napari_superres.models.families.realesrgan.networks import Network, build
-from napari_superres.models.precision import check_overflow, torch_type
+from napari_superres.models.precision import check_overflow, exact, torch_type
 from napari_superres.models.threads import one_thread_in_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_superres.models.engine import Address, Halo, Setting
     from napari_superres.models.families.realesrgan.architecture import Architecture
@@ -117,7 +117,7 @@ class TorchEngine:
         SettingError
             If half precision overflows.
         """
-        with self._turn, one_thread_in_workers(), _exact(self.device), torch.inference_mode():
+        with self._turn, one_thread_in_workers(), exact(self.device), torch.inference_mode():
             try:
                 x = torch.from_numpy(np.ascontiguousarray(tiles, np.float32))
                 x = x.to(self.device, self.dtype).contiguous(memory_format=self.layout)
@@ -149,19 +149,3 @@ class TorchEngine:
             return ResourceError(message, f"Use batch={min(batch, max(1, n - 1))}.")
         side = int(pixels**0.5) // 16 * 16
         return ResourceError(message, f"Use batch=1 and tile={side}, or device='cpu'.")
-
-
-@contextmanager
-def _exact(device: torch.device) -> Iterator[None]:
-    """Let CUDA compute float32 in float32, and the same way each time.
-
-    By default its convolutions round their inputs to 10 bits (TF32).
-    """
-    if device.type != "cuda":
-        yield
-        return
-    flags = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    with torch.cuda.device(device), flags:
-        yield
