@@ -185,8 +185,8 @@ def verify(names: tuple[str, ...]) -> None:
                 click.echo(f"{path}: right")
         except WeightsError as error:
             wrong.append(error)
-    for error in wrong[:-1]:
-        talk(f"Error: {error}")
+    for each in wrong[:-1]:
+        talk(f"Error: {each}")
     if wrong:
         raise wrong[-1]
     if not chosen:
