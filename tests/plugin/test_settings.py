@@ -18,7 +18,7 @@ import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.errors import SettingError
 from napari_superres.models.catalog import MODELS
-from napari_superres.plugin import cell_cache, upscale_layer
+from napari_superres.plugin import cell_cache, model_fields, upscale_layer
 from napari_superres.plugin.facts import in_words, outlook
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.option_fields import OptionFields
@@ -88,6 +88,29 @@ def test_limits_as_displayed_are_those_of_each_layer(qtbot: Any) -> None:
         form.settings()
     form.choose("microscopy-x2")  # commutes with gain and offset
     assert "limits" not in form.settings(layer)
+
+
+def test_settings_stay_as_long_as_the_model_does(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sets x2, and then presses Download, runs x4 unawares."""
+    form = SettingsForm()
+    qtbot.addWidget(form)
+    form.choose("realesr-general-x4v3", 2)
+    form.denoise.setValue(0.3)
+    form.intensity.limits.setCurrentIndex(form.intensity.limits.findData("displayed"))
+    before, told = form.settings(), []
+    assert (before["scale"], before["denoise"]) == (2, 0.3)
+    form.changed.connect(lambda: told.append(form.settings()))
+    form.models.look_again()  # as after a download
+    assert before in told
+    monkeypatch.setattr(model_fields.QFileDialog, "getOpenFileName", lambda *a: ("", ""))
+    form.model.setCurrentIndex(form.model.findText("File of weights..."))
+    assert form.settings() == before
+    form.choose("realesr-animevideov3")
+    assert form.settings()["scale"] == 4
+    form.choose("realesr-general-x4v3")
+    assert (form.settings()["scale"], form.settings()["denoise"]) == (4, 1.0)
 
 
 def test_every_option_of_every_model_has_a_field(qtbot: Any) -> None:
