@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
 from napari_superres.errors import ResourceError
 from napari_superres.models.base_model import base_record
-from napari_superres.planning import make_plan
+from napari_superres.planning import canonical_axes, make_plan
 from napari_superres.plugin.compute import filled
+from napari_superres.plugin.layer_history import OF_CHANNELS
+from napari_superres.plugin.layer_tuples import joined
 from napari_superres.plugin.notify import tell_captions
 from napari_superres.plugin.progressive import for_viewing
 from napari_superres.plugin.tile_queue import threads_for
@@ -25,7 +29,7 @@ from napari_superres.upscaled_array import UpscaledArray
 from napari_superres.upscaling import plan_for, planned
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     import numpy as np
 
@@ -145,9 +149,29 @@ def check_fits(plan: Plan, budget: int | None = None) -> None:
 
 
 def to_file(
-    image: Image, settings: Settings, path: str, budget: int | None, meter: Meter
+    images: Sequence[Image],
+    settings: Sequence[Settings],
+    path: str,
+    budget: int | None,
+    meter: Meter,
 ) -> Generator[object, None, tuple[Image, Plan]]:
-    """Write the whole result to a file, and return it as read from there, and how it was made.
+    """Write whole results to a file, and return it as read from there, and how it was made.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Several become the channels of one image.
+    settings : sequence of dict
+        Theirs.
+    path : str
+    budget : int, optional
+        Bytes of memory that may be used; None for what is free.
+    meter : Meter
+
+    Returns
+    -------
+    (Image, Plan)
+        The plan is the first one's.
 
     Raises
     ------
@@ -158,9 +182,38 @@ def to_file(
     """
     from napari_superres.formats import read
 
-    plan = yield from prepare(image, settings, meter)
-    yield from write_to(planned(image, plan), path, budget, meter)
-    return read(path), plan
+    plans = []
+    for image, wishes in zip(images, settings, strict=True):
+        plans.append((yield from prepare(image, wishes, meter)))
+    yield from write_to(together(images, plans), path, budget, meter)
+    return read(path), plans[0]
+
+
+def together(images: Sequence[Image], plans: Sequence[Plan]) -> Image:
+    """Return the lazy results of images as the channels of one, each as it would be alone.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        The sources; one is no channel of several.
+    plans : sequence of Plan
+        Theirs, made with the same settings.
+    """
+    first, image = plans[0], joined(images)
+    if len(images) == 1:
+        return planned(image, first)
+    # A plan keeps light in one way, which is another for clean channels than for noisy ones.
+    apart: dict[str, Any] = dict.fromkeys(OF_CHANNELS)
+    alike = len({replace(plan, **apart) for plan in plans}) == 1
+    # Random numbers depend on a plane's place among all planes.
+    if first.spec.random or not alike:
+        return joined([planned(*both) for both in zip(images, plans, strict=True)])
+    canonical = image.transposed(canonical_axes(image.axes))
+    own: dict[str, Any] = {}
+    for key in OF_CHANNELS:
+        each = [getattr(plan, key) for plan in plans]
+        own[key] = None if None in each else tuple(chain(*each))
+    return planned(image, replace(first, axes=canonical.axes, shape=canonical.shape, **own))
 
 
 def write_to(
