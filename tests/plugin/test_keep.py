@@ -21,10 +21,11 @@ import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.cli import main
 from napari_superres.errors import InputError
-from napari_superres.plugin import files, keep_row, layer_to_image, steps, upscale_layer
+from napari_superres.plugin import files, keep_row, layer_to_image, steps, upscale_layer, widget
 from napari_superres.plugin.layer_history import history_of
 from napari_superres.plugin.layer_tuples import joined
 from napari_superres.plugin.reader import open_layers
+from napari_superres.plugin.view import Visible
 from napari_superres.plugin.widget import SuperresWidget
 from napari_superres.provenance import methods_text
 from napari_superres.repeating import as_python, keywords
@@ -160,6 +161,30 @@ def test_export_writes_what_was_run_on_demand(
     panel.export(str(tmp_path / "plane.png"))
     finished(panel)
     assert "plane.png" in said[-1]  # never replaced
+
+
+def test_an_exported_preview_says_which_part_it_is(
+    viewer: Any, channels: list[Any], panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file claimed to be the whole result, and its program made another image."""
+    corner = Visible((2, 10, 20), (3, 30, 50), True)
+    monkeypatch.setattr(widget, "visible_part", lambda *args: corner)
+    panel.layers.choose(channels[1])
+    panel.form.choose("lanczos", 2)
+    panel.preview()
+    finished(panel)
+    panel.compare.end()
+    preview = viewer.layers[-1]
+    viewer.layers.selection = {preview}
+    panel.export(str(tmp_path / "corner.ome.zarr"))
+    finished(panel)
+    written = sr.read(tmp_path / "corner.ome.zarr")
+    assert np.array_equal(written.data.compute(), preview.data)
+    assert written.history[-1]["part"] == {"z": [2, 3, 1], "y": [10, 30], "x": [20, 50]}
+    panel.copy("python")
+    exec(copied(), {})
+    again = sr.read(tmp_path / "two channels_x2.ome.zarr").data.compute()
+    assert np.array_equal(again.squeeze(), preview.data.squeeze())
 
 
 def test_a_layer_with_its_own_channels_is_exported_as_the_plane_on_the_screen(

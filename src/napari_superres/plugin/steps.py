@@ -25,11 +25,12 @@ from napari_superres.plugin.progressive import for_viewing
 from napari_superres.plugin.tile_queue import threads_for
 from napari_superres.progress import tick
 from napari_superres.resources import human_bytes
+from napari_superres.selection import select
 from napari_superres.upscaled_array import UpscaledArray
 from napari_superres.upscaling import plan_for, planned
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     import numpy as np
 
@@ -51,7 +52,8 @@ class Pixels(NamedTuple):
     Parameters
     ----------
     image : Image
-        The lazy result of the whole source, with plan and history.
+        The lazy result of the whole source, with plan and history; of a preview, the history says
+        which part it is.
     pixels : np.ndarray
         All of it or a part, axes as in `image`.
     seconds : float or None
@@ -95,6 +97,7 @@ def preview(
         for a, n in zip(plan.axes, plan.output_shape, strict=True)
     )
     result = yield from _computed(image, plan, for_viewing(plan), region, meter)
+    result = result._replace(image=_told_as(result.image, bounds))
     if image.is_labels or image.dtype == bool:
         return result
     name = "nearest" if plan.spec.name == "bicubic" else "bicubic"
@@ -296,6 +299,13 @@ def _computed(
     seconds = (times[-1] - times[first]) * math.prod(plan.output_shape) / part if part else None
     order = [plan.axes.index(a) for a in image.axes]
     return Pixels(planned(image, plan), pixels.transpose(order), seconds)
+
+
+def _told_as(image: Image, bounds: Mapping[str, tuple[int, int]]) -> Image:
+    """Return a whole result with the history of a part, given by its bounds in source pixels."""
+    planes = {axis: slice(*own) for axis, own in bounds.items() if axis not in "yx"}
+    part = select(image, planes=planes, region=(slice(*bounds["y"]), slice(*bounds["x"])))
+    return replace(image, history=part.history)
 
 
 def _plain(axes: str) -> str:
