@@ -70,6 +70,25 @@ def test_the_active_layer_is_made_finer_from_the_menu(viewer: Any) -> None:
     assert viewer.layers[1].name.startswith("a [x2 ")
 
 
+def test_a_result_from_the_menu_ends_a_comparison(viewer: Any) -> None:
+    """With additive colours, source and result were seen together when it ended later."""
+    pixels = np.full((40, 50), 90, np.uint8)
+    source = viewer.add_image(pixels, name="a", contrast_limits=(0, 255), blending="additive")
+    execute(f"{PLUGIN}.open_panel")
+    (panel,) = panels(viewer)
+    panel.form.choose("lanczos", 2)
+    panel.preview()
+    finished(panel)
+    count = len(viewer.layers)
+    assert panel.compare.comparison.mode == "swipe"
+    viewer.layers.selection.active = source
+    execute(f"{PLUGIN}.upscale_active_layer")
+    until(lambda: len(viewer.layers) > count)
+    assert panel.compare.mode.currentData() == "off"
+    panel.compare.end()
+    assert [layer for layer in viewer.layers if layer.visible] == [viewer.layers[-1]]
+
+
 @pytest.mark.parametrize(("sample", "count"), [("cells", 2), ("filaments", 2)])
 def test_samples_open_from_the_menu(viewer: Any, sample: str, count: int) -> None:
     """File > Open Sample is where one tries a plugin first."""

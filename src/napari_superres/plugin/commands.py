@@ -9,6 +9,7 @@ from napari.utils.notifications import show_info
 
 # At run time: napari hands in the viewer where it finds this type among the hints.
 from napari.viewer import Viewer  # noqa: TC002
+from qtpy.QtWidgets import QApplication
 
 from napari_superres.errors import InputError, SuperresError
 from napari_superres.plugin import steps
@@ -118,7 +119,7 @@ def upscale_active_layer(napari_viewer: Viewer) -> None:
         say(error)
         return
     work = Work(partial(steps.prepare, image, {}))
-    _running[work] = Results(viewer).on_demand(layer, image)
+    _running[work] = partial(_over_no_comparison, viewer, Results(viewer).on_demand(layer, image))
     # Connections last as long as the work, which napari never lets go of: they hold no layer.
     work.succeeded.connect(partial(_show, work))
     work.failed.connect(say)
@@ -128,3 +129,11 @@ def upscale_active_layer(napari_viewer: Viewer) -> None:
 
 def _show(work: Work, plan: Plan) -> None:
     show_info(_running[work](plan))
+
+
+def _over_no_comparison(viewer: Viewer, show: Callable[[Plan], str], plan: Plan) -> str:
+    """Show a result; a comparison, which would show again what it hides, ends before."""
+    for widget in QApplication.allWidgets():
+        if isinstance(widget, SuperresWidget) and real(widget.viewer) is viewer:
+            widget.compare.end()
+    return show(plan)
