@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("napari")
 
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from napari.layers import Image as ImageLayer
+from napari.layers._source import layer_source
 from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
@@ -20,7 +22,8 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 import napari_superres as sr
 from napari_superres.errors import AxesError, InputError
 from napari_superres.formats.ome_write import compose_ome
-from napari_superres.plugin import upscale_layer
+from napari_superres.plugin import files, keep_row, upscale_layer
+from napari_superres.plugin.compare_models import _usual_folder
 from napari_superres.plugin.layer_tuples import image_from_layer_data, image_to_layer_data
 from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.writer import write_image
@@ -305,3 +308,36 @@ def test_a_broken_file_is_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(b"II*\0" + b"\xff" * 40)
     with pytest.raises(InputError, match=r"broken\.ome\.tif"):
         open_layers(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Well B3: GFP", "Well B3- GFP"),
+        ('a/b\\c*d?"e"<f>|g', "a-b-c-d--e--f--g"),
+        ("line\nbreak", "line-break"),
+        ("to be continued...", "to be continued"),
+        ("µm² 多", "µm² 多"),
+        (" . ", "image"),
+    ],
+)
+def test_results_are_called_as_every_system_allows(
+    name: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows takes a colon for a drive, and neither writes the result nor shows a report."""
+    image = sr.Image(da.zeros((4, 5)), "yx", name=name, source={"path": str(tmp_path / "a.tif")})
+    assert files.beside("", image, 2) == f"{expected}_x2.ome.zarr"
+    proposed: list[str] = []
+
+    def ask(parent: Any, title: str, path: str, *args: Any, **options: Any) -> tuple[str, str]:
+        proposed.append(path)
+        return path, ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    keep_row.ask_for_export(None, image)
+    files.ask_for_path(None, image, 2)
+    with layer_source(path=str(tmp_path / "a.tif")):
+        layer = ImageLayer(np.zeros((4, 5)), name=name)
+    proposed.append(_usual_folder(layer))
+    ends = (".ome.zarr", "_x2.ome.zarr", " compared")
+    assert proposed == [str(tmp_path / f"{expected}{end}") for end in ends]

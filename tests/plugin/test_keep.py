@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +15,21 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.layers._layer_actions import _project
 from qtpy.QtWidgets import QApplication
+from scipy.ndimage import gaussian_filter
 
 import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.cli import main
 from napari_superres.errors import InputError
-from napari_superres.plugin import files, keep_row, layer_to_image, upscale_layer
+from napari_superres.plugin import files, keep_row, layer_to_image, steps, upscale_layer, widget
 from napari_superres.plugin.layer_history import history_of
+from napari_superres.plugin.layer_tuples import joined
 from napari_superres.plugin.reader import open_layers
+from napari_superres.plugin.view import Visible
 from napari_superres.plugin.widget import SuperresWidget
 from napari_superres.provenance import methods_text
 from napari_superres.repeating import as_python, keywords
+from napari_superres.upscaling import plan_for
 from tests.plugin.conftest import choose_output, click, finished
 
 if TYPE_CHECKING:
@@ -158,6 +163,30 @@ def test_export_writes_what_was_run_on_demand(
     assert "plane.png" in said[-1]  # never replaced
 
 
+def test_an_exported_preview_says_which_part_it_is(
+    viewer: Any, channels: list[Any], panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file claimed to be the whole result, and its program made another image."""
+    corner = Visible((2, 10, 20), (3, 30, 50), True)
+    monkeypatch.setattr(widget, "visible_part", lambda *args: corner)
+    panel.layers.choose(channels[1])
+    panel.form.choose("lanczos", 2)
+    panel.preview()
+    finished(panel)
+    panel.compare.end()
+    preview = viewer.layers[-1]
+    viewer.layers.selection = {preview}
+    panel.export(str(tmp_path / "corner.ome.zarr"))
+    finished(panel)
+    written = sr.read(tmp_path / "corner.ome.zarr")
+    assert np.array_equal(written.data.compute(), preview.data)
+    assert written.history[-1]["part"] == {"z": [2, 3, 1], "y": [10, 30], "x": [20, 50]}
+    panel.copy("python")
+    exec(copied(), {})
+    again = sr.read(tmp_path / "two channels_x2.ome.zarr").data.compute()
+    assert np.array_equal(again.squeeze(), preview.data.squeeze())
+
+
 def test_a_layer_with_its_own_channels_is_exported_as_the_plane_on_the_screen(
     viewer: Any, panel: Any, tmp_path: Path
 ) -> None:
@@ -208,6 +237,51 @@ def test_channels_run_into_one_file_and_others_into_a_folder(
     finished(panel)
     written = sorted(p.name for p in (tmp_path / "folder").iterdir())
     assert written == ["small_x2.ome.zarr", f"{channels[0].name}_x2.ome.zarr"]
+
+
+def test_channels_in_one_file_have_the_pixels_of_their_previews(
+    viewer: Any, panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was judged by its preview was written with the light kept in another way."""
+    rng = np.random.default_rng(0)
+    base = gaussian_filter(rng.random((96, 96)), 3)
+    base = (base - base.min()) / np.ptp(base)
+    pixels = {"clean": base * 4000 + 500, "noisy": rng.poisson(base * 40 + 5)}
+    layers = [viewer.add_image(v.astype(np.uint16), name=name) for name, v in pixels.items()]
+    panel.layers.choose(*layers)
+    panel.form.choose("microscopy-x2")
+    panel.preview()
+    finished(panel)
+    panel.compare.end()
+    looks = {pair.result.name: pair.result for pair in panel.results.previews(layers)}
+    plans = [plan_for(layer_to_image(layer), "microscopy-x2") for layer in layers]
+    assert len({plan.consistency for plan in plans}) == 2
+    path = str(tmp_path / "both.ome.zarr")
+    monkeypatch.setattr(files.QFileDialog, "getSaveFileName", lambda *a, **k: (path, ""))
+    choose_output(panel, "file")
+    panel.run()
+    finished(panel)
+    written = sr.read(path)
+    assert [channel.name for channel in written.channels] == ["clean", "noisy"]
+    for layer, channel in zip(layers, written.data.compute(), strict=True):
+        preview = looks[f"{layer.name} [x2 microscopy-x2, preview]"]
+        start = np.round(2 * (layer.world_to_data(preview.data_to_world((-0.5, -0.5))) + 0.5))
+        y, x = start.astype(int)
+        height, width = preview.data.shape
+        assert np.array_equal(channel[y : y + height, x : x + width], preview.data), layer.name
+    results = viewer.layers[-2:]
+    assert [history_of(r.metadata)[0]["model"] for r in results] == ["microscopy-x2"] * 2
+
+
+def test_channels_are_planned_together_only_where_that_changes_no_pixel() -> None:
+    """Random numbers depend on a plane's place among all planes: a preview has others."""
+    sources = [as_image(np.full((8, 9), n, np.uint8), "yx") for n in (1, 2)]
+    plans = [plan_for(image, "bicubic", scale=2) for image in sources]
+    both = steps.together(sources, plans).plan
+    assert both == plan_for(joined(sources), "bicubic", scale=2)
+    drawn = [replace(plan, spec=replace(plan.spec, random=True)) for plan in plans]
+    assert steps.together(sources, drawn).plan is None
+    assert steps.together(sources[:1], drawn[:1]).plan == drawn[0]
 
 
 def test_channels_that_were_run_alike_are_told_as_one_result(

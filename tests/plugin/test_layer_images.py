@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -10,9 +11,11 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels as LabelsLayer
 from napari.layers import Points, Shapes
+from napari.layers._source import layer_source
 
 import napari_superres as sr
 from napari_superres.arrays import as_image
@@ -20,6 +23,7 @@ from napari_superres.errors import AxesError, InputError
 from napari_superres.image import Channel, Image
 from napari_superres.plugin import layer_to_image, upscale_layer
 from napari_superres.plugin.layer_axes import layer_axes, name_axes
+from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.layer_history import history_metadata, history_of
 from napari_superres.plugin.layer_tuples import (
     image_from_layer_data,
@@ -42,6 +46,24 @@ class Untouchable:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         raise AssertionError("somebody looked at a pixel")
+
+
+class Slotted:
+    """An array that cannot be referred to weakly."""
+
+    __slots__ = ("pixels",)
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pixels, name)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.pixels, dtype)
+
+    def __getitem__(self, key: Any) -> Slotted:
+        return Slotted(self.pixels[key])
 
 
 def lazy() -> da.Array:
@@ -183,6 +205,32 @@ def test_channels_in_another_order_bring_their_own_histories(tmp_path: Path) -> 
     found = [history_of(k["metadata"]) for _, k, _ in image_to_layer_data(swapped)]
     assert found == [made[1].history, made[0].history]
     assert select(image, channels=[1]).history == made[1].history
+
+
+@pytest.mark.parametrize("opened", [np.asarray, da.from_array, Slotted])
+def test_a_layer_with_other_pixels_is_not_taken_for_the_file_of_another_reader(opened: Any) -> None:
+    """The copied command made the whole file finer, and said that these are the same pixels."""
+    with layer_source(path="a.tif", reader_plugin="napari"):
+        layer = ImageLayer(opened(np.zeros((5, 8, 9), np.uint16)), axis_labels=("z", "y", "x"))
+    before = layer.data
+    assert layer_to_image(layer).source == {"path": "a.tif", "axes": "zyx"}
+    layer.data = layer.data[1:]
+    assert layer_to_image(layer).source == {}
+    layer.data = before
+    assert layer_to_image(layer).source["path"] == "a.tif"
+
+
+def test_other_pixels_are_noticed_from_when_the_panel_first_lists_a_layer(qtbot: Any) -> None:
+    """Who opens, crops and then upscales has done nothing that asks for the layer's file before."""
+    viewer = ViewerModel()
+    choice = LayerChoice(viewer)
+    qtbot.addWidget(choice)
+    with layer_source(path="a.tif", reader_plugin="napari"):
+        layer = viewer.add_image(np.zeros((8, 9), np.uint16))
+    pixels = weakref.ref(layer.data)
+    layer.data = layer.data[1:, 1:].copy()
+    assert layer_to_image(layer).source == {}
+    assert pixels() is None  # nothing of ours keeps what the user has dropped
 
 
 def test_layers_of_different_size_are_not_one_image() -> None:

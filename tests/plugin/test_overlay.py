@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -12,11 +13,11 @@ import zarr
 
 pytest.importorskip("napari")
 
-from napari_superres.plugin import upscale_layer
+from napari_superres.plugin import steps, upscale_layer
 from tests.plugin.conftest import canvas, choose_output, finished, settle, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 
@@ -173,7 +174,9 @@ def test_switching_levels_moves_nothing(viewer: Any) -> None:
     assert np.array_equal(*pictures)
 
 
-def test_the_same_light_is_shown_once_and_never_lost(viewer: Any, panel: Any) -> None:
+def test_the_same_light_is_shown_once_and_never_lost(
+    viewer: Any, panel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Channels that go black or twice as bright are taken for what the model did."""
     panel.form.choose("nearest", 2)
     choose_output(panel, "memory")
@@ -222,3 +225,22 @@ def test_the_same_light_is_shown_once_and_never_lost(viewer: Any, panel: Any) ->
     for name in ("green [x2 nearest]", "green [x2 nearest] [1]"):
         viewer.layers.remove(name)
         assert agree(shown()), name
+    # A comparison that is begun while something runs must not show again what the result hides.
+    may_end, into_memory = threading.Event(), steps.into_memory
+
+    def held(*args: Any) -> Generator[object, None, Any]:
+        while not may_end.wait(0.01):
+            yield None
+        return (yield from into_memory(*args))
+
+    monkeypatch.setattr(steps, "into_memory", held)
+    for mode in ("swipe", "blink"):
+        may_end.clear()
+        for act in (panel.preview, panel.run):
+            until(lambda: panel.progress.work is None)
+            act()
+        settle()
+        panel.compare.compare(mode)
+        may_end.set()
+        finished(panel)
+        assert agree(shown()), mode

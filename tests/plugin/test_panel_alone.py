@@ -121,6 +121,33 @@ def test_source_removed_while_running(
     assert "was removed" in panel.progress.line.text()
 
 
+def test_what_was_run_is_selected_whatever_is_ticked_by_then(
+    viewer: Any, noise: Any, panel: Any, engine: Engine
+) -> None:
+    """Export wrote another layer's old result."""
+    other = viewer.add_image(np.zeros((30, 40), np.uint16), name="other")
+    choose_output(panel, "memory")
+    panel.layers.choose(other)
+    panel.run()
+    finished(panel)
+    panel.layers.choose(noise)
+    engine.may_end.clear()
+    panel.run()
+    panel.layers.choose(other)
+    engine.may_end.set()
+    finished(panel)
+    assert [layer.name for layer in panel.results.selected()] == ["noise [x2 lanczos]"]
+    # What was refused leaves the selection as it is.
+    choose_output(panel, "on demand")
+    viewer.layers.selection = {other}
+    panel.layers.choose(noise)
+    panel.run()
+    noise.data = noise.data[1:]
+    finished(panel)
+    assert "was changed meanwhile" in panel.progress.line.text()
+    assert set(viewer.layers.selection) == {other}
+
+
 def test_labels_and_points_are_refused_in_words(viewer: Any, panel: Any, qtbot: Any) -> None:
     """People click on what they see; the answer is a sentence."""
     viewer.add_points([[0, 0]], name="marks")

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from dask.callbacks import Callback
 
-from napari_superres.errors import ResourceError, WeightsError
+from napari_superres.errors import Cancelled, ResourceError, WeightsError
 from napari_superres.image import Image
 from napari_superres.plugin import cell_cache
 from napari_superres.plugin.progressive import ProgressiveLevel, for_viewing
 from napari_superres.plugin.tile_queue import TileQueue
+from napari_superres.progress import tick
 from napari_superres.upscaled_array import UpscaledArray
 from napari_superres.upscaling import plan_for, planned
 
@@ -150,6 +151,40 @@ def test_what_the_view_has_left_is_not_computed(queue: TileQueue, engine: Engine
     until(lambda: level.waiting == 0)
     cells = len(list(level._grid.touched((slice(9, 10), *SCREEN[1:]))))
     assert cells <= engine.calls <= cells + 3
+
+
+def test_a_cell_that_is_wanted_again_while_it_is_being_stopped_comes(queue: TileQueue) -> None:
+    """One plane on and back: what was on the screen first stayed coarse for ever."""
+    level = level_of(source(shape=(2, 64, 64)), queue)
+    at_work, stopping, may_end = (threading.Event() for _ in range(3))
+    fine = level._fine
+
+    class Slow:
+        """Computes as the result does, but is stopped slowly, once, as by a helping thread."""
+
+        def __getitem__(self, key: Any) -> np.ndarray:
+            level._fine = fine
+            at_work.set()
+            try:
+                while True:
+                    tick(0, 2)
+                    time.sleep(0.005)
+            except Cancelled:
+                stopping.set()
+                may_end.wait(20)
+                raise
+
+    level._fine = Slow()
+    screen = (slice(None), slice(0, 256, 1), slice(0, 256, 1))
+    np.asarray(level[screen][0])
+    assert at_work.wait(20)
+    np.asarray(level[screen][1])
+    assert stopping.wait(20)
+    np.asarray(level[screen][0])
+    may_end.set()
+    until(lambda: level.waiting == 0)
+    assert level.ready == 1
+    assert np.array_equal(np.asarray(level[screen][0]), level.image.data[0].compute())
 
 
 def test_memory_is_bounded_and_a_view_larger_than_it_comes_to_rest(

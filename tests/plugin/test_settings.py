@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,8 @@ import napari_superres as sr
 from napari_superres.arrays import as_image
 from napari_superres.errors import SettingError
 from napari_superres.models.catalog import MODELS
-from napari_superres.plugin import cell_cache, upscale_layer
+from napari_superres.plugin import cell_cache, model_fields, upscale_layer
+from napari_superres.plugin.compute_fields import ComputeFields
 from napari_superres.plugin.facts import in_words, outlook
 from napari_superres.plugin.layer_choice import LayerChoice
 from napari_superres.plugin.option_fields import OptionFields
@@ -88,6 +91,29 @@ def test_limits_as_displayed_are_those_of_each_layer(qtbot: Any) -> None:
         form.settings()
     form.choose("microscopy-x2")  # commutes with gain and offset
     assert "limits" not in form.settings(layer)
+
+
+def test_settings_stay_as_long_as_the_model_does(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sets x2, and then presses Download, runs x4 unawares."""
+    form = SettingsForm()
+    qtbot.addWidget(form)
+    form.choose("realesr-general-x4v3", 2)
+    form.denoise.setValue(0.3)
+    form.intensity.limits.setCurrentIndex(form.intensity.limits.findData("displayed"))
+    before, told = form.settings(), []
+    assert (before["scale"], before["denoise"]) == (2, 0.3)
+    form.changed.connect(lambda: told.append(form.settings()))
+    form.models.look_again()  # as after a download
+    assert before in told
+    monkeypatch.setattr(model_fields.QFileDialog, "getOpenFileName", lambda *a: ("", ""))
+    form.model.setCurrentIndex(form.model.findText("File of weights..."))
+    assert form.settings() == before
+    form.choose("realesr-animevideov3")
+    assert form.settings()["scale"] == 4
+    form.choose("realesr-general-x4v3")
+    assert (form.settings()["scale"], form.settings()["denoise"]) == (4, 1.0)
 
 
 def test_every_option_of_every_model_has_a_field(qtbot: Any) -> None:
@@ -199,6 +225,57 @@ def test_damaged_preferences_are_defaults(tmp_path: Path, monkeypatch: pytest.Mo
         path.write_text(text)
         stored.cache_clear()
         assert Preferences().get("compute", "tile") == 0
+
+
+def test_a_panel_stores_only_what_was_changed_in_it(kept: Preferences, qtbot: Any) -> None:
+    """A second panel set the device back, which nobody had touched there."""
+    first, second = ComputeFields(), ComputeFields()
+    for fields in (first, second):
+        qtbot.addWidget(fields)
+    first.device.setCurrentIndex(first.device.findData("cpu"))
+    second.seed.setValue(7)
+    second.tile.setCurrentIndex(second.tile.findData(256))
+    stored.cache_clear()
+    assert kept.get("compute", "device") == "cpu"
+    assert kept.get("compute", "tile") == 256
+
+
+def test_kept_tiles_are_fewer_at_once(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who needs the memory now does not make another layer first."""
+    monkeypatch.setattr(cell_cache, "_most", 0)
+    fields = ComputeFields()
+    qtbot.addWidget(fields)
+    fields.kept.setValue(0.4)
+    assert cell_cache._most == 400_000_000
+
+
+def test_preferences_of_another_napari_stay_and_half_a_file_is_never_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two windows, or a full disk: what was remembered is gone."""
+    path = tmp_path / "p.json"
+    monkeypatch.setattr("napari_superres.plugin.preferences.napari_store", lambda: None)
+    monkeypatch.setattr("napari_superres.plugin.preferences._path", lambda: path)
+    stored.cache_clear()
+    kept = Preferences()
+    kept.put("compute", "tile", 256)
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({"compute": {**values["compute"], "device": "cpu"}}))
+    kept.put("panel", "compare", "blink")
+    expected = {"compute": {"tile": 256, "device": "cpu"}, "panel": {"compare": "blink"}}
+    assert json.loads(path.read_text()) == expected
+
+    write = type(path).write_text
+
+    def full(path: Path, text: str, *args: Any) -> None:
+        write(path, text[: len(text) // 2], *args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(path), "write_text", full)
+    kept.put("compute", "tile", 512)
+    assert kept.get("compute", "tile") == 512  # as long as napari runs
+    assert json.loads(path.read_text()) == expected
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_layers_are_ticked_before_one_looks(qtbot: Any) -> None:

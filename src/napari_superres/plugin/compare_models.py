@@ -25,7 +25,7 @@ from napari_superres.errors import InputError, SuperresError
 from napari_superres.models import custom
 from napari_superres.models.catalog import MODELS, default_model
 from napari_superres.models.weights import find_model
-from napari_superres.plugin.files import folder_of
+from napari_superres.plugin.files import file_name, folder_of
 from napari_superres.plugin.layers import layer_to_image
 from napari_superres.plugin.look import real
 from napari_superres.plugin.model_fields import state_words
@@ -321,5 +321,5 @@ class ComparisonDialog(QDialog):
 def _usual_folder(layer: Any) -> str:
     """Return where a report goes: beside the layer's file, else into the user's own folder."""
     folder = folder_of(None if layer is None else layer.source.path)
-    name = "models" if layer is None else layer.name.replace("/", "-").replace("\\", "-")
+    name = "models" if layer is None else file_name(layer.name)
     return str(folder / f"{name} compared")

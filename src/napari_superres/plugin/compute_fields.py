@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from qtpy.QtCore import QProcess, Signal
 
+from napari_superres.plugin.cell_cache import keep_at_most
 from napari_superres.plugin.preferences import Preferences
 from napari_superres.plugin.rows import AUTOMATIC, Section, combo, number, show_row
 from napari_superres.symmetry import SYMMETRIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_superres.models.catalog import ModelSpec
 
 _DEVICES = (
@@ -106,10 +110,20 @@ class ComputeFields(Section):
             self.device.addItem("GPU (Metal)", "mps")
         self._recall()
         self.heading.toggled.connect(self._list_gpus)
-        for combo_box in (self.device, self.precision, self.tile):
-            combo_box.currentIndexChanged.connect(self._changed)
-        for box in (*self._counts.values(), self.seed, self.memory, self.kept):
-            box.valueChanged.connect(self._changed)
+        for key, box in (
+            ("device", self.device),
+            ("precision", self.precision),
+            ("tile", self.tile),
+        ):
+            box.currentIndexChanged.connect(partial(self._remember, key, box.currentData))
+            box.currentIndexChanged.connect(self._changed)
+        for key, field in (("memory_gb", self.memory), ("kept_gb", self.kept)):
+            field.valueChanged.connect(partial(self._remember, key, field.value))
+        # Not at each digit: 1 on the way to 10 would drop what is kept.
+        self.kept.setKeyboardTracking(False)
+        self.kept.valueChanged.connect(self._keep)
+        for field in (*self._counts.values(), self.seed, self.memory, self.kept):
+            field.valueChanged.connect(self._changed)
         self._summarise()
 
     @property
@@ -149,16 +163,17 @@ class ComputeFields(Section):
         }
         return {k: v for k, v in wishes.items() if v is not None and v != "auto"}
 
+    def _remember(self, key: str, now: Callable[[], Any], *args: object) -> None:
+        """Store one field and no other: another panel may have stored what ours does not show."""
+        value = now()
+        value = round(value, 1) if isinstance(value, float) else value
+        if self._preferences.get("compute", key) != value:
+            self._preferences.put("compute", key, value)
+
+    def _keep(self, gigabytes: float) -> None:
+        keep_at_most(round(1e9 * gigabytes))
+
     def _changed(self, *args: object) -> None:
-        for key, value in (
-            ("device", self.device.currentData()),
-            ("precision", self.precision.currentData()),
-            ("tile", self.tile.currentData()),
-            ("memory_gb", round(self.memory.value(), 1)),
-            ("kept_gb", round(self.kept.value(), 1)),
-        ):
-            if self._preferences.get("compute", key) != value:
-                self._preferences.put("compute", key, value)
         self._summarise()
         self.changed.emit()
 

@@ -74,6 +74,13 @@ def foresee(images: Sequence[Image], plans: Sequence[Plan], rate: float | None =
     return " · ".join(parts)
 
 
+def speed_key(settings: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the speed depends on, of the settings."""
+    words = ("model", "scale", "device", "precision", "tile", "halo", "feather", "batch")
+    options = sorted((settings.get("options") or {}).items())
+    return (*(settings.get(word) for word in words), *options)
+
+
 def in_words(seconds: float) -> str:
     """Return a duration as people estimate it, such as ``"40 s"``, ``"4 min"`` or ``"3 h"``."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

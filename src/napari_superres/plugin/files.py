@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,15 @@ def ask_for_folder(parent: QWidget, image: Image) -> str:
 
 def beside(folder: str, image: Image, scale: int) -> str:
     """Return the path of a result in a folder, named after its source."""
-    name = f"{image.name}_x{scale}.ome.zarr".replace("/", "-").replace("\\", "-")
-    return str(Path(folder) / name)
+    return str(Path(folder) / f"{file_name(image.name)}_x{scale}.ome.zarr")
+
+
+def file_name(name: str) -> str:
+    """Return a layer's name as every system allows it for a file; a colon means a drive to Windows.
+
+    https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
+    """
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", name).rstrip(" .") or "image"
 
 
 def folder_of(path: object) -> Path:

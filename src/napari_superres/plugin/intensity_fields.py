@@ -78,17 +78,18 @@ class IntensityFields(Section):
         show_row(self.form, self.found, visible=False)
 
     def show_model(self, spec: ModelSpec | None) -> None:
-        """Offer what a model takes."""
-        self._spec = spec
+        """Offer what a model takes; of another one than before, its defaults are set."""
+        another, self._spec = spec != self._spec, spec
         strength = spec.denoise if spec else None
         show_row(self.form, self.limits, visible=spec is not None and spec.needs_limits)
         show_row(self.form, self.denoise, visible=strength is not None)
-        show_row(self.form, self.found, visible=False)
         automatic = strength == "auto"
         # Below 0 stands for what the model itself finds in the image.
         self.denoise.setRange(-0.1 if automatic else 0.0, 1.0)
         self.denoise.setSpecialValueText(AUTOMATIC if automatic else "")
-        self.denoise.setValue(-0.1 if automatic else float(strength or 0))
+        if another:
+            show_row(self.form, self.found, visible=False)
+            self.denoise.setValue(-0.1 if automatic else float(strength or 0))
         self._tell()
 
     def show_found(self, plan: Plan) -> None:

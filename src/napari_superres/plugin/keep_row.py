@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_superres.errors import InputError
-from napari_superres.plugin.files import folder_of
+from napari_superres.plugin.files import file_name, folder_of
 from napari_superres.plugin.layer_axes import layer_axes
 from napari_superres.plugin.layer_history import history_of, joined_history
 from napari_superres.plugin.layer_tuples import joined
@@ -81,11 +81,10 @@ def ask_for_export(parent: QWidget, image: Image) -> str:
         If none was chosen.
     """
     folder = folder_of(image.source.get("path"))
-    name = image.name.replace("/", "-").replace("\\", "-")
     path, chosen = QFileDialog.getSaveFileName(
         parent,
         "Export the result",
-        str(folder / f"{name}.ome.zarr"),
+        str(folder / f"{file_name(image.name)}.ome.zarr"),
         ";;".join(_FORMATS),
         # What is there already is never replaced; the job says so in words.
         options=QFileDialog.Option.DontConfirmOverwrite,

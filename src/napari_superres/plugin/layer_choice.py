@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QSizePolicy
 
 from napari_superres.plugin.layer_history import PREVIEW
-from napari_superres.plugin.layers import source_of
+from napari_superres.plugin.layers import note_pixels, source_of
 
 ROWS = 4
 """As many layers are shown without scrolling."""
@@ -92,6 +92,7 @@ class LayerChoice(QListWidget):
             if isinstance(layer, ImageLayer | LabelsLayer) and PREVIEW not in layer.metadata
         ]
         for layer in self._watched:
+            note_pixels(layer)
             for emitter in _emitters(layer):
                 emitter.connect(self._edited)
         ticked = [layer for layer in self._ticked if _in(layer, self._watched)]

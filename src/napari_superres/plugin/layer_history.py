@@ -21,7 +21,7 @@ CUT = "superres_cut"
 NOTE = "superres_source"
 """Key in the metadata of layers, with what `layers.source_note` says of their pixels."""
 
-_OWN = ("limits", "denoise", "noise", "noise_lines")
+OF_CHANNELS = ("limits", "denoise", "noise", "noise_lines")
 """What a plan holds of each channel."""
 
 
@@ -144,12 +144,13 @@ def _joined_runs(records: Sequence[Record]) -> Record | None:
     first, plans = records[0], [record["plan"] for record in records]
     same: Record = {"time": "", "source": {}, "auto_denoise": None}
     rests = [
-        {**record, **same, "plan": {**record["plan"], **dict.fromkeys(_OWN)}} for record in records
+        {**record, **same, "plan": {**record["plan"], **dict.fromkeys(OF_CHANNELS)}}
+        for record in records
     ]
     # Random numbers depend on a plane's place among all planes.
     if first["random"] or "c" in plans[0]["axes"] or any(rest != rests[0] for rest in rests):
         return None
-    own = {key: [plan[key] for plan in plans] for key in _OWN}
+    own = {key: [plan[key] for plan in plans] for key in OF_CHANNELS}
     # Nobody can ask for strengths that differ, unless they are found in the image.
     differ = any(strengths != own["denoise"][0] for strengths in own["denoise"])
     if differ and not all(record.get("auto_denoise") for record in records):

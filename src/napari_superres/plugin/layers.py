@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,10 @@ from napari_superres.plugin.layer_history import CUT, NOTE, history_of
 from napari_superres.plugin.progressive import ProgressiveLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+_first_seen: weakref.WeakKeyDictionary[Any, Callable[[], Any]] = weakref.WeakKeyDictionary()
+"""The pixels that a layer had when it was seen first, held weakly."""
 
 # What napari appends to the name of a layer where there is one of that name.
 _NUMBER = re.compile(r" \[\d+\]$")
@@ -127,9 +131,20 @@ def source_of(layer: Any) -> dict[str, Any]:
     napari hands metadata on to projections of a layer, and users give a layer other pixels.
     """
     note = layer.metadata.get(NOTE, {})
-    finest = layer.data[0] if layer.multiscale else layer.data
     # Dask names an array after what it is made of.
-    return note["source"] if note and note["pixels"] == getattr(finest, "name", None) else {}
+    same = note and note["pixels"] == getattr(_finest(layer), "name", None)
+    return note["source"] if same else {}
+
+
+def note_pixels(layer: Any) -> None:
+    """Note which pixels a layer has when it is first seen: a file holds these and no others."""
+    if layer in _first_seen:
+        return
+    pixels = _finest(layer)
+    try:
+        _first_seen[layer] = weakref.ref(pixels)
+    except TypeError:  # an array of a kind that can only be held
+        _first_seen[layer] = lambda: pixels
 
 
 def check_has_pixels(layer: Any) -> None:
@@ -268,5 +283,14 @@ def _color(layer: Any) -> str | None:
 
 
 def _file(layer: Any, axes: str) -> dict[str, Any]:
+    """Return the file that another reader opened, unless the layer was given other pixels."""
     path = getattr(layer.source, "path", None)
-    return {"path": str(path), "axes": axes} if path and NOTE not in layer.metadata else {}
+    if not path or NOTE in layer.metadata:
+        return {}
+    note_pixels(layer)
+    same = _first_seen[layer]() is _finest(layer)
+    return {"path": str(path), "axes": axes} if same else {}
+
+
+def _finest(layer: Any) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data

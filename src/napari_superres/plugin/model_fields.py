@@ -36,6 +36,7 @@ class ModelFields(QWidget):
 
     changed = Signal()
     model_changed = Signal()
+    """Another model is chosen, or the same one may have been downloaded or accepted by now."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +158,7 @@ class ModelFields(QWidget):
         if chosen == _ASK:
             self._ask_for_file()
             return
-        self._before = self.model.currentIndex()
+        self._before, before = self.model.currentIndex(), self._spec
         try:
             self._spec, self._problem = find_model(chosen), ""
         except SuperresError as error:
@@ -166,7 +167,7 @@ class ModelFields(QWidget):
         if self._preferences.get("panel", "model") != remembered:
             self._preferences.put("panel", "model", remembered)
         self._describe()
-        self._offer_factors()
+        self._offer_factors(another=self._spec != before)
         self.model_changed.emit()
         self.changed.emit()
 
@@ -197,7 +198,8 @@ class ModelFields(QWidget):
         self.about.setText(about(spec))
         self.about.setToolTip(f"{spec.title}\n{spec.citation}")
 
-    def _offer_factors(self) -> None:
+    def _offer_factors(self, *, another: bool) -> None:
+        """List the factors of a model; of another one than before, its own is chosen."""
         before = self.scale.currentData()
         own = self._spec.scale if self._spec else 0
         # A model's own factor first: a smaller one is its result averaged down.
@@ -207,7 +209,7 @@ class ModelFields(QWidget):
         for factor in factors:
             averaged = own and factor != own
             self.scale.addItem(f"x{factor}" + (" (averaged down)" if averaged else ""), factor)
-        keep = self.scale.findData(before) if not own else 0
+        keep = 0 if own and another else self.scale.findData(before)
         self.scale.setCurrentIndex(max(0, keep))
         self.scale.blockSignals(False)
 

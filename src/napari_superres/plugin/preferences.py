@@ -44,15 +44,15 @@ class Preferences:
         if store is not None:
             setattr(getattr(store, group), key, value)
             return
-        values = stored()
-        values.setdefault(group, {})[key] = value
+        stored().setdefault(group, {})[key] = value
         path = _path()
         if path is None:
             return
+        values = _read(path)  # another napari may have stored something meanwhile
+        values.setdefault(group, {})[key] = value
         # A home that cannot be written is no reason to stop work.
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values, indent=1), "utf-8")
+            _write(path, values)
 
 
 @cache
@@ -73,14 +73,29 @@ def napari_store() -> Any:
 
 @cache
 def stored() -> dict[str, dict[str, Any]]:
-    """Return what our own file holds, by group and key."""
+    """Return what our own file held when it was first read, and what was put since."""
     path = _path()
+    return _read(path) if path else {}
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        values = json.loads(path.read_text("utf-8")) if path else {}
+        values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):  # none yet, or damaged: begin again
         return {}
     groups = values.items() if isinstance(values, dict) else ()
     return {group: dict(part) for group, part in groups if isinstance(part, dict)}
+
+
+def _write(path: Path, values: dict[str, dict[str, Any]]) -> None:
+    """Write a file that is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    growing = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        growing.write_text(json.dumps(values, indent=1), "utf-8")
+        os.replace(growing, path)
+    finally:
+        growing.unlink(missing_ok=True)
 
 
 def _path() -> Path | None:

@@ -252,7 +252,9 @@ class ProgressiveLevel:
         return [cell for cell in cells[: self._room()] if cell not in self._cells]
 
     def compute(self, cell: Cell) -> None:
-        """Compute a cell and keep it, unless it is not wanted any more."""
+        """Compute a cell and keep it, unless it is kept already or not wanted any more."""
+        if cell in self._cells:
+            return
 
         def check(done: int, total: int) -> None:
             if done < total and not self._wants(cell):

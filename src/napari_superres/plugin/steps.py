@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
 from napari_superres.errors import ResourceError
 from napari_superres.models.base_model import base_record
-from napari_superres.planning import make_plan
+from napari_superres.planning import canonical_axes, make_plan
 from napari_superres.plugin.compute import filled
+from napari_superres.plugin.layer_history import OF_CHANNELS
+from napari_superres.plugin.layer_tuples import joined
 from napari_superres.plugin.notify import tell_captions
 from napari_superres.plugin.progressive import for_viewing
 from napari_superres.plugin.tile_queue import threads_for
 from napari_superres.progress import tick
 from napari_superres.resources import human_bytes
+from napari_superres.selection import select
 from napari_superres.upscaled_array import UpscaledArray
 from napari_superres.upscaling import plan_for, planned
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
 
     import numpy as np
 
@@ -47,7 +52,8 @@ class Pixels(NamedTuple):
     Parameters
     ----------
     image : Image
-        The lazy result of the whole source, with plan and history.
+        The lazy result of the whole source, with plan and history; of a preview, the history says
+        which part it is.
     pixels : np.ndarray
         All of it or a part, axes as in `image`.
     seconds : float or None
@@ -91,6 +97,7 @@ def preview(
         for a, n in zip(plan.axes, plan.output_shape, strict=True)
     )
     result = yield from _computed(image, plan, for_viewing(plan), region, meter)
+    result = result._replace(image=_told_as(result.image, bounds))
     if image.is_labels or image.dtype == bool:
         return result
     name = "nearest" if plan.spec.name == "bicubic" else "bicubic"
@@ -145,9 +152,29 @@ def check_fits(plan: Plan, budget: int | None = None) -> None:
 
 
 def to_file(
-    image: Image, settings: Settings, path: str, budget: int | None, meter: Meter
+    images: Sequence[Image],
+    settings: Sequence[Settings],
+    path: str,
+    budget: int | None,
+    meter: Meter,
 ) -> Generator[object, None, tuple[Image, Plan]]:
-    """Write the whole result to a file, and return it as read from there, and how it was made.
+    """Write whole results to a file, and return it as read from there, and how it was made.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Several become the channels of one image.
+    settings : sequence of dict
+        Theirs.
+    path : str
+    budget : int, optional
+        Bytes of memory that may be used; None for what is free.
+    meter : Meter
+
+    Returns
+    -------
+    (Image, Plan)
+        The plan is the first one's.
 
     Raises
     ------
@@ -158,9 +185,38 @@ def to_file(
     """
     from napari_superres.formats import read
 
-    plan = yield from prepare(image, settings, meter)
-    yield from write_to(planned(image, plan), path, budget, meter)
-    return read(path), plan
+    plans = []
+    for image, wishes in zip(images, settings, strict=True):
+        plans.append((yield from prepare(image, wishes, meter)))
+    yield from write_to(together(images, plans), path, budget, meter)
+    return read(path), plans[0]
+
+
+def together(images: Sequence[Image], plans: Sequence[Plan]) -> Image:
+    """Return the lazy results of images as the channels of one, each as it would be alone.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        The sources; one is no channel of several.
+    plans : sequence of Plan
+        Theirs, made with the same settings.
+    """
+    first, image = plans[0], joined(images)
+    if len(images) == 1:
+        return planned(image, first)
+    # A plan keeps light in one way, which is another for clean channels than for noisy ones.
+    apart: dict[str, Any] = dict.fromkeys(OF_CHANNELS)
+    alike = len({replace(plan, **apart) for plan in plans}) == 1
+    # Random numbers depend on a plane's place among all planes.
+    if first.spec.random or not alike:
+        return joined([planned(*both) for both in zip(images, plans, strict=True)])
+    canonical = image.transposed(canonical_axes(image.axes))
+    own: dict[str, Any] = {}
+    for key in OF_CHANNELS:
+        each = [getattr(plan, key) for plan in plans]
+        own[key] = None if None in each else tuple(chain(*each))
+    return planned(image, replace(first, axes=canonical.axes, shape=canonical.shape, **own))
 
 
 def write_to(
@@ -243,6 +299,13 @@ def _computed(
     seconds = (times[-1] - times[first]) * math.prod(plan.output_shape) / part if part else None
     order = [plan.axes.index(a) for a in image.axes]
     return Pixels(planned(image, plan), pixels.transpose(order), seconds)
+
+
+def _told_as(image: Image, bounds: Mapping[str, tuple[int, int]]) -> Image:
+    """Return a whole result with the history of a part, given by its bounds in source pixels."""
+    planes = {axis: slice(*own) for axis, own in bounds.items() if axis not in "yx"}
+    part = select(image, planes=planes, region=(slice(*bounds["y"]), slice(*bounds["x"])))
+    return replace(image, history=part.history)
 
 
 def _plain(axes: str) -> str:

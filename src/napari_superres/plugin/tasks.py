@@ -82,14 +82,12 @@ def _to_files(inputs: Inputs, form: SettingsForm, results: Results, parent: QWid
         folder = ask_for_folder(parent, images[0])
         return [
             Task(
-                partial(steps.to_file, one, wishes, beside(folder, one, scale), budget),
+                partial(steps.to_file, [one], [wishes], beside(folder, one, scale), budget),
                 results.from_file([layer], [one]),
                 layer.name,
             )
             for layer, one, wishes in zip(layers, images, settings, strict=True)
         ]
-    wishes = dict(settings[0])
-    if len(images) > 1 and "limits" in wishes:
-        wishes["limits"] = [own["limits"] for own in settings]
-    work = partial(steps.to_file, image, wishes, ask_for_path(parent, image, scale), budget)
+    path = ask_for_path(parent, image, scale)
+    work = partial(steps.to_file, images, settings, path, budget)
     return [Task(work, results.from_file(layers, images))]

@@ -33,6 +33,7 @@ class TileQueue:
         self.workers = workers
         self._waiting: dict[Hashable, dict[Hashable, Task]] = {}
         self._running: set[tuple[Hashable, Hashable]] = set()
+        self._again: dict[Hashable, dict[Hashable, Task]] = {}
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._changed = threading.Condition()
@@ -46,16 +47,19 @@ class TileQueue:
         owner : hashable
             Owners take turns.
         tasks : sequence of (key, callable)
-            Most wanted first. A task whose key is running is not run again. A task must not raise.
+            Most wanted first. A task whose key is running waits for its end: what runs may be about
+            to stop, because it was not wanted for a moment. A task must not raise.
         """
         with self._changed:
             if self._closed:
                 return
             fresh = {key: task for key, task in tasks if (owner, key) not in self._running}
+            again = {key: task for key, task in tasks if key not in fresh}
             # Whoever was served last waits longest: a new view goes behind the other owners.
-            self._waiting.pop(owner, None)
-            if fresh:
-                self._waiting[owner] = fresh
+            for kept, own in ((self._waiting, fresh), (self._again, again)):
+                kept.pop(owner, None)
+                if own:
+                    kept[owner] = own
             wanted = min(self.workers - len(self._threads), len(fresh) - self._idle)
             for _ in range(wanted):
                 thread = threading.Thread(target=self._serve, name="superres-tiles", daemon=True)
@@ -78,6 +82,7 @@ class TileQueue:
         with self._changed:
             self._closed = True
             self._waiting.clear()
+            self._again.clear()
             self._changed.notify_all()
             threads = list(self._threads)
         for thread in threads:
@@ -89,8 +94,16 @@ class TileQueue:
             try:
                 task()
             finally:
-                with self._changed:
-                    self._running.discard((owner, key))
+                self._end(owner, key)
+
+    def _end(self, owner: Hashable, key: Hashable) -> None:
+        with self._changed:
+            self._running.discard((owner, key))
+            again = self._again.get(owner, {})
+            if key in again:
+                self._waiting[owner] = {key: again.pop(key), **self._waiting.get(owner, {})}
+            if not again:
+                self._again.pop(owner, None)  # which would keep the owner alive
 
     def _take(self) -> tuple[Hashable, Hashable, Task] | None:
         with self._changed:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 from napari_superres.errors import InputError, SuperresError
 from napari_superres.plugin import keep_row, steps
 from napari_superres.plugin.compare_row import CompareRow
-from napari_superres.plugin.facts import describe, foresee, how_to_begin, outlook
+from napari_superres.plugin.facts import describe, foresee, how_to_begin, outlook, speed_key
 from napari_superres.plugin.keep_row import KeepRow
 from napari_superres.plugin.layer_axes import known_axes, name_axes, named_with
 from napari_superres.plugin.layer_choice import LayerChoice
@@ -229,7 +229,7 @@ class SuperresWidget(QWidget):
         sentence = show(got)
         plan = got.image.plan
         if got.seconds is not None:
-            self._rates[_speed_key(settings)] = got.seconds / math.prod(plan.shape)
+            self._rates[speed_key(settings)] = got.seconds / math.prod(plan.shape)
         self.form.intensity.show_found(plan)
         if not self._queue.waiting and self.results.previews(self.layers.layers):
             self.compare.begin()
@@ -239,13 +239,20 @@ class SuperresWidget(QWidget):
         self.compare.end()
         inputs = self._inputs()
         tasks = run_tasks(self.output.currentData(), inputs, self.form, self.results, self)
-        tasks[-1] = tasks[-1]._replace(show=partial(self._show_last, tasks[-1].show))
-        return self._start(tasks)
+        layers = [layer for layer, _ in inputs]
+        show = partial(self._show_result, layers, self.results.last(layers))
+        return self._start([task._replace(show=partial(show, task.show)) for task in tasks])
 
-    def _show_last(self, show: Callable[[Any], str], got: Any) -> str:
+    def _show_result(
+        self, layers: list[Any], before: list[Any], show: Callable[[Any], str], got: Any
+    ) -> str:
+        # A comparison that was begun meanwhile would show again what the result hides.
+        self.compare.end()
         sentence = show(got)
-        # Channels that were run together are exported together.
-        self.viewer.layers.selection = set(self.results.last(self.layers.layers))
+        fresh = {x for x in self.results.last(layers) if x not in before}
+        if fresh and not self._queue.waiting:
+            # Channels that were run together are exported together.
+            self.viewer.layers.selection = fresh
         return sentence
 
     def _export(self, path: str) -> Work | None:
@@ -385,13 +392,6 @@ class SuperresWidget(QWidget):
             self.result.setText(str(error))
             return False
         on_demand = self.output.currentData() == ON_DEMAND
-        rate = None if on_demand else self._rates.get(_speed_key(wishes[0]))
+        rate = None if on_demand else self._rates.get(speed_key(wishes[0]))
         self.result.setText(unbroken(foresee(images, plans, rate)))
         return True
-
-
-def _speed_key(settings: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the speed depends on, of the settings."""
-    words = ("model", "scale", "device", "precision", "tile", "halo", "feather", "batch")
-    options = sorted((settings.get("options") or {}).items())
-    return (*(settings.get(word) for word in words), *options)
