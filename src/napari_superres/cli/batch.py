@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from napari_superres.cli.captions import captions_shown, check_shown
 from napari_superres.cli.console import batch_bar, talk
@@ -72,18 +73,22 @@ def batch(
     superres batch a.ome.tif b.ome.zarr results --scale 4 --suffix .ome.tif
     superres batch -r experiment results --channels DAPI
     """  # noqa: D301, click wants the character
-    from napari_superres.batching import Made, find_images, run_batch
+    from napari_superres.batching import Made, choose_series, find_images, run_batch
     from napari_superres.job import choose_workers
 
+    source_of = click.get_current_context().get_parameter_source
+    named = source_of("series") is not ParameterSource.DEFAULT
     wishes = consent(wishes)
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
 
     plans: dict[str, Any] = {}
 
     def make(source: str) -> Made:
-        image, result, spread, labels, notes = opened(source, dict(wishes))
+        chosen, left = (wishes["series"], ()) if named else choose_series(source)
+        image, result, spread, labels, notes = opened(source, {**wishes, "series": chosen})
         check_shown(result.plan, place)
         plans[source] = result.plan
+        notes = (*notes, *(as_options(note) for note in left))
         return Made(image, result, labels, spread, notes)
 
     begin = time.monotonic()
