@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from napari_superres.errors import Cancelled, OutputError, SuperresError
+from napari_superres.formats.changes import check_unchanged
 from napari_superres.formats.pyramid import level_shapes
 from napari_superres.formats.zarr_encode import sync_folders
 from napari_superres.job.blocks import check_held
@@ -79,6 +80,7 @@ class Export:
                 for share in stream(target, self.image, self.image):
                     check_held(lock)
                     yield Progress(0, 1, step="exporting", under_way=share)
+                check_unchanged(self.image)
                 sync_folders({target.part})
                 take_name(target, target.exported)
                 sync_folders({target.path.parent})
