@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -270,6 +271,27 @@ def test_a_link_to_a_folder_that_was_searched_is_not_followed(folder: Path) -> N
     found = find_images([folder], results, recursive=True)
     (folder / "day 2" / "up").symlink_to(folder, target_is_directory=True)
     assert find_images([folder], results, recursive=True) == found
+
+
+def test_a_folder_that_nobody_may_list_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk's ``lost+found`` ends the whole batch in a traceback."""
+    results = folder.with_name("out")
+    found = find_images([folder], results, recursive=True)
+    closed = folder / "lost+found"
+    closed.mkdir()
+    listed = os.listdir  # no permission binds whoever runs the tests in a container
+
+    def refuse(path: str | os.PathLike[str] = ".") -> list[str]:
+        if os.fspath(path) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert find_images([folder], results, recursive=True) == found
+    assert _run(["batch", str(closed), str(results)]) == 4
+    assert f"'{closed}' cannot be listed: Permission denied." in capsys.readouterr().err
 
 
 def test_closing_stops_and_keeps(folder: Path) -> None:
