@@ -54,8 +54,16 @@ class TestChoice:
     def test_clusters(self) -> None:
         """Local processes, and jobs of a queue."""
         assert choose_workers(cluster="local:3")[1] == Workers(devices=("auto",) * 3)
+        assert choose_workers("cpu", "local:2") == ("cpu", Workers(devices=("cpu",) * 2))
         assert choose_workers(cluster="slurm:16")[1] == Workers(queue="slurm", count=16)
         assert choose_workers(scheduler="tcp://a:1")[1] == Workers(scheduler="tcp://a:1")
+
+    @pytest.mark.parametrize("engine", ["", "/torch"])
+    def test_processes_on_one_gpu_plan_for_the_only_one_that_they_see(self, engine: str) -> None:
+        """Every worker says that there is no cuda:1."""
+        device = f"cuda:1{engine}"
+        expected = f"cuda{engine}", Workers(devices=(device,) * 2)
+        assert choose_workers(device, "local:2") == expected
 
     @pytest.mark.parametrize(
         "wish",
