@@ -14,7 +14,7 @@ from napari_superres.formats.pyramid import level_shapes
 from napari_superres.formats.zarr_encode import sync_folders
 from napari_superres.job.blocks import check_held
 from napari_superres.job.destination import check_free, explained, remove, take_name
-from napari_superres.job.folder import check_own, clear, dissolve
+from napari_superres.job.folder import check_own, clear, dissolve, sweep
 from napari_superres.job.lock import Lock
 from napari_superres.job.manifest import read_fingerprint
 from napari_superres.job.progress import Progress
@@ -86,7 +86,7 @@ class Export:
                 sync_folders({target.path.parent})
             finally:
                 if lock.is_held():  # else it is somebody else's
-                    clear(target)
+                    sweep(target)
 
 
 def is_streamable(image: Image) -> bool:
