@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -14,11 +15,12 @@ import pytest
 import tifffile
 
 import napari_superres as sr
-from napari_superres.batching import batch, find_images, run_batch
+from napari_superres.batching import batch, choose_series, find_images, run_batch
 from napari_superres.cli import _run
 from napari_superres.cli.batch import batch as batch_command
 from napari_superres.cli.upscale import upscale as upscale_command
 from napari_superres.errors import InputError, OutputError, UnknownModelError
+from napari_superres.formats import tiff, vendor
 from tests.formats.tiff_files import write_multi_file_ome, write_ome, write_positions
 from tests.formats.zarr_files import make_image, ramp
 from tests.job.conftest import part_of, tree
@@ -219,6 +221,33 @@ def test_series_that_a_batch_leaves_out_are_told(tmp_path: Path) -> None:
     assert "series 1 of this file are left out" in item.notes[0]
     (item,) = batch(tmp_path / "a.ome.tif", tmp_path / "second", "nearest", series=1)
     assert (item.notes, sr.read(item.output).shape) == ((), (2, 40, 60))
+
+
+@pytest.mark.parametrize(
+    ("count", "held", "told"), [(3, (1, 2), "series 1, 2 of"), (2, (), "none")]
+)
+def test_a_file_of_a_data_set_that_does_not_say_which_series_is_meant_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, held: tuple[int, ...], told: str
+) -> None:
+    """Pixels of another file are written under its name, or one of its two positions is lost."""
+    tifffile.imwrite(tmp_path / "a.tif", ramp((20, 24)))
+    monkeypatch.setattr(tiff, "series_in", lambda path: (count, held))
+    (item,) = batch(tmp_path / "a.tif", tmp_path / "out", "nearest")
+    assert item.state == "failed"
+    assert told in item.reason
+    (item,) = batch(tmp_path / "a.tif", tmp_path / "out", "nearest", series=0)
+    assert item.state == "done", "who names one gets it"
+
+
+def test_scenes_that_a_batch_leaves_out_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of a vendor's file; its optional reader is replaced."""
+    (tmp_path / "a.lif").write_bytes(b"scenes")
+    reader = SimpleNamespace(scenes=("first", "second", "third"))
+    monkeypatch.setattr(vendor, "_reader", lambda path, suffix: reader)
+    chosen, (note,) = choose_series(str(tmp_path / "a.lif"))
+    assert (chosen, "series 1, 2 of this file are left out" in note) == (0, True)
 
 
 def test_what_is_wrong_for_all_stops_at_once(folder: Path) -> None:

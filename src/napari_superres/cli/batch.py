@@ -66,7 +66,8 @@ def batch(
 
     IN are files, OME-Zarr folders, addresses, or folders of them. What fails does not stop the
     others: it is listed at the end, and the exit code is 3. The same command goes on where it was:
-    results that are there are kept, once they are known to be what the same settings give.
+    results that are there are kept, once they are known to be what the same settings give. Where
+    each file of a data set holds a series of its own, that one is made, unless --series names one.
 
     \b
     superres batch slides results
