@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -13,12 +15,13 @@ import pytest
 import tifffile
 
 import napari_superres as sr
-from napari_superres.batching import batch, find_images, run_batch
+from napari_superres.batching import batch, choose_series, find_images, run_batch
 from napari_superres.cli import _run
 from napari_superres.cli.batch import batch as batch_command
 from napari_superres.cli.upscale import upscale as upscale_command
 from napari_superres.errors import InputError, OutputError, UnknownModelError
-from tests.formats.tiff_files import write_multi_file_ome
+from napari_superres.formats import tiff, vendor
+from tests.formats.tiff_files import write_multi_file_ome, write_ome, write_positions
 from tests.formats.zarr_files import make_image, ramp
 from tests.job.conftest import part_of, tree
 
@@ -170,6 +173,83 @@ def test_a_data_set_of_many_files_is_one_image(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+@pytest.mark.parametrize("kind", ["contiguous stack", "deflate"])
+def test_each_file_of_a_data_set_with_positions_is_made_of_its_own_pixels(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first position is written under the name of every other one."""
+    data = tmp_path / "in"
+    data.mkdir()
+    stacks = write_positions(data, kind)
+    items = batch(data, tmp_path / "out", "nearest")
+    assert [(item.state, item.notes) for item in items] == [("done", ())] * 3, items
+    assert _run(["batch", str(data), str(tmp_path / "cli"), "-m", "nearest", "-q"]) == 0
+    for i, pixels in enumerate(stacks):
+        expected = pixels.repeat(2, 1).repeat(2, 2)
+        for folder in ("out", "cli"):
+            found = sr.read(tmp_path / folder / f"pos{i}_x2.ome.zarr")
+            np.testing.assert_array_equal(found.data, expected)
+    # Who names one gets it, from whichever file; the others would be the same once more.
+    arguments = ["batch", str(data), str(tmp_path / "named"), "-m", "nearest", "--series", "1"]
+    assert _run(arguments) == 0
+    assert "1 done, 2 left out" in capsys.readouterr().err
+
+
+def test_files_that_point_to_a_description_are_positions_too(tmp_path: Path) -> None:
+    """The file that describes the others is left out, as if they had been made of it."""
+    stacks = write_positions(tmp_path, "deflate")
+    pointer = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<BinaryOnly MetadataFile="pos2.ome.tif" UUID="urn:uuid:0"/></OME>'
+    )
+    for i in (0, 1):
+        write_ome(tmp_path / f"pos{i}.ome.tif", stacks[i], pointer)
+    items = batch(tmp_path, tmp_path / "out", "nearest")
+    assert [item.state for item in items] == ["done"] * 3, items
+    for item, pixels in zip(items, stacks, strict=True):
+        found = sr.read(item.output).data
+        np.testing.assert_array_equal(found, pixels.repeat(2, 1).repeat(2, 2))
+
+
+def test_series_that_a_batch_leaves_out_are_told(tmp_path: Path) -> None:
+    """Nine of ten positions in one file are missing, and nobody has said so."""
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tif:
+        for shape in ((3, 20, 24), (2, 20, 30)):
+            tif.write(ramp(shape), photometric="minisblack", metadata={"axes": "ZYX"})
+    (item,) = batch(tmp_path / "a.ome.tif", tmp_path / "out", "nearest")
+    assert item.state == "done"
+    assert "series 1 of this file are left out" in item.notes[0]
+    (item,) = batch(tmp_path / "a.ome.tif", tmp_path / "second", "nearest", series=1)
+    assert (item.notes, sr.read(item.output).shape) == ((), (2, 40, 60))
+
+
+@pytest.mark.parametrize(
+    ("count", "held", "told"), [(3, (1, 2), "series 1, 2 of"), (2, (), "none")]
+)
+def test_a_file_of_a_data_set_that_does_not_say_which_series_is_meant_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, held: tuple[int, ...], told: str
+) -> None:
+    """Pixels of another file are written under its name, or one of its two positions is lost."""
+    tifffile.imwrite(tmp_path / "a.tif", ramp((20, 24)))
+    monkeypatch.setattr(tiff, "series_in", lambda path: (count, held))
+    (item,) = batch(tmp_path / "a.tif", tmp_path / "out", "nearest")
+    assert item.state == "failed"
+    assert told in item.reason
+    (item,) = batch(tmp_path / "a.tif", tmp_path / "out", "nearest", series=0)
+    assert item.state == "done", "who names one gets it"
+
+
+def test_scenes_that_a_batch_leaves_out_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of a vendor's file; its optional reader is replaced."""
+    (tmp_path / "a.lif").write_bytes(b"scenes")
+    reader = SimpleNamespace(scenes=("first", "second", "third"))
+    monkeypatch.setattr(vendor, "_reader", lambda path, suffix: reader)
+    chosen, (note,) = choose_series(str(tmp_path / "a.lif"))
+    assert (chosen, "series 1, 2 of this file are left out" in note) == (0, True)
+
+
 def test_what_is_wrong_for_all_stops_at_once(folder: Path) -> None:
     """A thousand times 'no such model' helps nobody."""
     with pytest.raises(UnknownModelError):
@@ -220,6 +300,27 @@ def test_a_link_to_a_folder_that_was_searched_is_not_followed(folder: Path) -> N
     found = find_images([folder], results, recursive=True)
     (folder / "day 2" / "up").symlink_to(folder, target_is_directory=True)
     assert find_images([folder], results, recursive=True) == found
+
+
+def test_a_folder_that_nobody_may_list_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk's ``lost+found`` ends the whole batch in a traceback."""
+    results = folder.with_name("out")
+    found = find_images([folder], results, recursive=True)
+    closed = folder / "lost+found"
+    closed.mkdir()
+    listed = os.listdir  # no permission binds whoever runs the tests in a container
+
+    def refuse(path: str | os.PathLike[str] = ".") -> list[str]:
+        if os.fspath(path) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert find_images([folder], results, recursive=True) == found
+    assert _run(["batch", str(closed), str(results)]) == 4
+    assert f"'{closed}' cannot be listed: Permission denied." in capsys.readouterr().err
 
 
 def test_closing_stops_and_keeps(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -282,6 +283,20 @@ def test_help_teaches_and_the_installed_program_runs() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for word in ("upscale", "plan", "info", "models", "doctor", "Exit codes", "not measured"):
         assert word in told.stdout
+
+
+def test_names_that_the_console_cannot_show_end_nothing(stack: Path) -> None:
+    """On Windows, `superres info cells.ome.tif > notes.txt` ends in a traceback at a Greek name."""
+    path = stack.with_name("greek.ome.tif")
+    metadata = {"axes": "CYX", "Channel": {"Name": ["α-tubulin", "DNA"]}}
+    pixels = np.zeros((2, 20, 30), np.uint16)
+    tifffile.imwrite(path, pixels, metadata=metadata, photometric="minisblack")
+    code = "from napari_superres.cli import main; main()"
+    command = [sys.executable, "-c", code, "info", str(path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    told = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert told.returncode == 0, told.stderr.decode("cp1252")
+    assert b"\\u03b1-tubulin" in told.stdout
 
 
 def test_doctor_tells_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:

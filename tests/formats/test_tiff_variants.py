@@ -10,15 +10,19 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_superres.errors import UnreadableError
 from napari_superres.formats import read
 from tests.formats.tiff_files import (
+    POSITIONS,
     VARIANTS,
     Variant,
     as_image_order,
+    cut,
     ome_text,
     picture,
     write_multi_file_ome,
     write_ome,
+    write_positions,
     write_pyramid,
 )
 from tests.strategies import regions
@@ -135,6 +139,40 @@ def test_an_ome_stack_over_several_files_is_one_image(tmp_path: Path) -> None:
     image = read(path)
     assert image.axes == "zyx"
     np.testing.assert_array_equal(image.data.compute(), pixels)
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_each_position_is_read_from_its_own_file(tmp_path: Path, kind: str) -> None:
+    """Every position of an experiment shows the pixels of the file that happened to be opened."""
+    stacks = write_positions(tmp_path, kind)
+    for opened in range(3):
+        for series, pixels in enumerate(stacks):
+            image = read(tmp_path / f"pos{opened}.ome.tif", series=series)
+            np.testing.assert_array_equal(image.data.compute(), pixels.squeeze())
+            told = " ".join(image.warnings)
+            assert ("lies in another file" in told) == (opened != series)
+            assert opened == series or f"'pos{series}.ome.tif'; this file holds series" in told
+
+
+def test_a_pointer_leads_to_the_pixels_of_each_position(tmp_path: Path) -> None:
+    """A file without a description of its own shows the pixels of the file that describes it."""
+    stacks = write_positions(tmp_path, "contiguous stack")
+    pointer = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<BinaryOnly MetadataFile="pos0.ome.tif" UUID="urn:uuid:0"/></OME>'
+    )
+    write_ome(tmp_path / "pos1.ome.tif", stacks[1], pointer)
+    for series, pixels in enumerate(stacks):
+        image = read(tmp_path / "pos1.ome.tif", series=series)
+        np.testing.assert_array_equal(image.data.compute(), pixels)
+
+
+def test_a_position_that_is_cut_off_in_another_file_is_refused(tmp_path: Path) -> None:
+    """What is missing at its end is taken for there, because the opened file is long enough."""
+    write_positions(tmp_path, "contiguous plane")
+    cut(tmp_path / "pos1.ome.tif", 0.9)
+    with pytest.raises(UnreadableError, match=r"pos1\.ome\.tif' is truncated"):
+        read(tmp_path / "pos0.ome.tif", series=1)
 
 
 def test_metadata_in_another_file_are_found(tmp_path: Path) -> None:

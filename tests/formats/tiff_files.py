@@ -155,6 +155,38 @@ def write_multi_file_ome(folder: Path, compression: str | None = None) -> tuple[
     return folder / "plane0.ome.tif", pixels
 
 
+POSITIONS = {
+    "contiguous plane": (1, {}),
+    "contiguous stack": (4, {}),
+    "page by page": (4, {"contiguous": False}),
+    "deflate": (4, {"compression": "zlib"}),
+}
+"""How `write_positions` can store its files: planes of each, and options."""
+
+
+def write_positions(folder: Path, kind: str) -> list[np.ndarray]:
+    """Write ``pos0.ome.tif`` and two more, one position each, of which each describes all."""
+    planes, options = POSITIONS[kind]
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in range(3)]
+    images = "".join(
+        f'<Image ID="Image:{i}" Name="p{i}"><Pixels ID="Pixels:{i}" DimensionOrder="XYZCT" '
+        f'Type="uint16" {_XY} SizeZ="{planes}" SizeC="1" SizeT="1">'
+        f'<Channel ID="Channel:{i}:0" SamplesPerPixel="1"/>'
+        f'<TiffData IFD="0" PlaneCount="{planes}">'
+        f'<UUID FileName="pos{i}.ome.tif">{uuid}</UUID></TiffData></Pixels></Image>'
+        for i, uuid in enumerate(uuids)
+    )
+    stacks = [picture((planes, 20, 30), "uint16") // 4 + 100 * i for i in range(3)]
+    for i, (uuid, stack) in enumerate(zip(uuids, stacks, strict=True)):
+        xml = f'<OME xmlns="{_NAMESPACE}" UUID="{uuid}">{images}</OME>'.encode()
+        with tifffile.TiffWriter(folder / f"pos{i}.ome.tif", ome=False) as tif:
+            for part in [stack[z] for z in range(planes)] if "contiguous" in options else [stack]:
+                tif.write(part, description=xml, metadata=None, photometric="minisblack", **options)
+                xml = None
+    return stacks
+
+
+_NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _XY = 'SizeX="30" SizeY="20"'
 
 
@@ -165,7 +197,7 @@ def ome_text(sizes: str, inside: str, root: str = "", image: str = "", top: str 
             sizes += f' Size{axis}="1"'
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
-        f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" {root}>{top}'
+        f'<OME xmlns="{_NAMESPACE}" {root}>{top}'
         f'<Image ID="Image:0">{image}<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
         f'{sizes}><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{inside}</Pixels></Image></OME>'
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from napari_superres.formats.patience import Patience
 from napari_superres.formats.remote import open_store
 from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job import bucket as bucket_module
-from napari_superres.job import run, write
+from napari_superres.job import run, status, write
 from napari_superres.job.lock import STALE_SECONDS
 from napari_superres.labelling import finer_labels
 from tests.buckets import Bucket, bucket_behind_a_relay
@@ -137,6 +139,27 @@ def test_another_machine_goes_on_where_one_vanished(
     assert in_bucket(bucket, "a.ome.zarr") == on_disk(write(small(), tmp_path / "a.ome.zarr"))
     assert not bucket.objects("results/a.ome.zarr.part")
     assert STALE_SECONDS >= 30
+
+
+def test_status_tells_of_a_job_on_another_machine(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the desk the cluster's job seems not to exist: 'nobody has begun it'."""
+    url = f"{bucket.url}/results/a.ome.zarr"
+    stopped(url, 3)
+    ours = status(url)
+    assert (ours.state, ours.done, ours.total) == ("stopped", 3, 5)
+    monkeypatch.setenv("NAPARI_SUPERRES_CACHE", str(tmp_path / "another machine"))
+    found = status(url)
+    assert (found.state, found.done, found.total) == ("running", 3, 5)
+    (own,) = found.holders
+    assert (own.host, own.process) == (socket.gethostname(), os.getpid())
+    assert not (tmp_path / "another machine").exists(), "nothing is written"
+    monkeypatch.setattr(bucket_module, "STALE_SECONDS", -1.0)  # a minute later
+    found = status(url)
+    assert (found.state, found.done, found.holders) == ("stopped", 3, ())
+    write(small(), url)
+    assert status(url).state == "finished"
 
 
 def test_a_job_that_was_taken_over_stops(

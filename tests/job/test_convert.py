@@ -15,7 +15,7 @@ from lxml import etree
 
 import napari_superres as sr
 from napari_superres.cli import _run
-from napari_superres.errors import InputError, OutputError
+from napari_superres.errors import InputError, OutputError, UnreadableError
 from napari_superres.job import exporting, run
 from napari_superres.job.exporting import is_streamable
 from tests.formats import bio_formats
@@ -156,6 +156,27 @@ def test_nothing_half_written_has_the_name(result: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="is damaged"):
         list(run(image, target, overwrite=True))
     assert target.read_text() == "older", "and it is still there"
+
+
+@pytest.mark.parametrize(("name", "planes"), [("a.ome.tif", 30), ("a.png", 1)])
+def test_a_source_that_is_replaced_meanwhile_is_refused(
+    tmp_path: Path, name: str, planes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the planes of yesterday, half of today's, and the file looks finished."""
+    monkeypatch.setattr(exporting, "LOOK_SECONDS", 0.0)  # so small a one is soon done
+    source, other = tmp_path / "in.ome.zarr", tmp_path / "other.ome.zarr"
+    for path, value in ((source, 1), (other, 2)):
+        make_image(path, [np.full((planes, 200, 200), value, np.uint16)], "zyx")
+    image, target = sr.read(source), tmp_path / name
+    assert is_streamable(image)
+    steps = run(image, target)
+    assert next(steps).step == "exporting"
+    source.rename(tmp_path / "gone.ome.zarr")
+    other.rename(source)
+    with pytest.raises(UnreadableError, match="changed"):
+        list(steps)
+    assert not target.exists()
+    assert not part_of(target).exists()
 
 
 def test_an_image_without_a_pyramid_gets_one(tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from napari_superres.job import lock as lock_module
+from napari_superres.job import write
 from napari_superres.job.lock import STALE_SECONDS, BusyError, Lock, revoke
+from tests.job.conftest import part_of, stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +90,38 @@ def test_a_lock_that_was_revoked_is_not_held_and_stays_where_it_is(tmp_path: Pat
         assert path.exists()
     revoke(tmp_path / "never there")
     assert not (tmp_path / "never there").exists()
+    with Lock(path, tmp_path, 0.0) as lock:
+        assert lock.is_held()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_lock_does_not_outlive_its_job_in_forked_processes(tmp_path: Path) -> None:
+    """The second image of a script is refused: 'being written already', by the script itself."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no processes are forked on this system")
+    target = tmp_path / "a.ome.zarr"
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        for _ in range(2):
+            write(stack((1, 60, 60)), target, executor=pool, overwrite=True)
+            assert not part_of(target).exists()
+
+
+@pytest.mark.parametrize("moment", ["taken", "given up"])
+def test_a_full_disk_keeps_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The viewer would have to be closed before the result can be written again."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path, failed = tmp_path / "lock", Lock(tmp_path / "lock", tmp_path)
+    with monkeypatch.context() as full:
+        if moment == "given up":
+            failed.__enter__()
+        full.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="No space"):
+            failed.__enter__() if moment == "taken" else failed.__exit__(None, None, None)
     with Lock(path, tmp_path, 0.0) as lock:
         assert lock.is_held()
 

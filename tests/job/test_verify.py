@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_superres.job import Verified, run, status, verify, write
 from tests.job.conftest import part_of, stack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
@@ -155,6 +157,23 @@ def test_status_follows_a_job_from_begin_to_end(
     report = json.loads(capsys.readouterr().out)
     assert (report["state"], report["done"], report["holders"]) == ("stopped", 10, [])
     write(stack(), path)
+    assert status(path).state == "finished"
+
+
+def test_status_of_a_job_that_ends_while_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks in a loop gets a traceback at the end: the list was swept away."""
+    path = tmp_path / "a.ome.zarr"
+    stopped(path, 5)
+    module = sys.modules[status.__module__]  # the package's name for it is the function's
+    read = module.read_entries
+
+    def end(place: Path) -> Iterator[dict[str, Any]]:
+        write(stack(), path)
+        return read(place)
+
+    monkeypatch.setattr(module, "read_entries", end)
     assert status(path).state == "finished"
 
 

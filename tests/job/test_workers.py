@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -9,17 +10,26 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import pytest
 
 from napari_superres.cli import _run
-from napari_superres.errors import SettingError
+from napari_superres.errors import Cancelled, OutputError, SettingError
+from napari_superres.formats.ome_zarr_layout import layout_for
 from napari_superres.job import choose_workers
+from napari_superres.job.destination import destination
+from napari_superres.job.lock import Lock, revoke
+from napari_superres.job.manifest import Block
+from napari_superres.job.task import Work, _lock_watcher, compute, pack
 from napari_superres.job.workers import Workers, environment
 from tests.formats.zarr_files import make_image
 from tests.job.conftest import part_of, stack, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -44,8 +54,16 @@ class TestChoice:
     def test_clusters(self) -> None:
         """Local processes, and jobs of a queue."""
         assert choose_workers(cluster="local:3")[1] == Workers(devices=("auto",) * 3)
+        assert choose_workers("cpu", "local:2") == ("cpu", Workers(devices=("cpu",) * 2))
         assert choose_workers(cluster="slurm:16")[1] == Workers(queue="slurm", count=16)
         assert choose_workers(scheduler="tcp://a:1")[1] == Workers(scheduler="tcp://a:1")
+
+    @pytest.mark.parametrize("engine", ["", "/torch"])
+    def test_processes_on_one_gpu_plan_for_the_only_one_that_they_see(self, engine: str) -> None:
+        """Every worker says that there is no cuda:1."""
+        device = f"cuda:1{engine}"
+        expected = f"cuda{engine}", Workers(devices=(device,) * 2)
+        assert choose_workers(device, "local:2") == expected
 
     @pytest.mark.parametrize(
         "wish",
@@ -103,6 +121,30 @@ def children() -> set[int]:
     found = psutil.Process().children(recursive=True)
     # Python's own helper for processes that are spawned stays as long as we do.
     return {child.pid for child in found if "resource_tracker" not in " ".join(child.cmdline())}
+
+
+def test_a_worker_that_does_not_see_the_job_says_so(tmp_path: Path) -> None:
+    """A cluster that writes to a bucket ends with 'interrupted', and nobody has done so."""
+    image = stack((1, 60, 60))
+    for name, hint in (("s3://bucket/a.ome.zarr", "NAPARI_SUPERRES_CACHE"), ("a.ome.zarr", "")):
+        target = destination(name if hint else tmp_path / name)
+        away = tmp_path / "another disk" / "lock"
+        work = pack(Work(image, layout_for(image), target, away, f"token of {name}"))
+        with pytest.raises(OutputError, match=f"not see '{re.escape(str(away))}'.*{hint}"):
+            compute(work, Block(0, 0), 1, None)
+
+
+@pytest.mark.parametrize("end", [revoke, Path.unlink])
+def test_a_worker_whose_job_has_ended_stops(tmp_path: Path, end: Callable[[Path], None]) -> None:
+    """A job that is over is no fault of the disks."""
+    image, path = stack((1, 60, 60)), tmp_path / "lock"
+    with Lock(path, tmp_path) as lock:
+        target = destination(tmp_path / "a.ome.zarr")
+        watch = _lock_watcher(Work(image, layout_for(image), target, path, lock.token))
+        watch(0, 1)
+        end(path)
+        with pytest.raises(Cancelled, match="has ended"):
+            _lock_watcher(Work(image, layout_for(image), target, path, lock.token))
 
 
 def test_local_processes_and_a_scheduler_give_the_same_bytes(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_superres.batching.finding import find_images
 from napari_superres.batching.items import Item, Made, Step
 from napari_superres.batching.running import run_batch
+from napari_superres.batching.series import choose_series
 from napari_superres.formats import read
 from napari_superres.labelling import finer_labels
 from napari_superres.upscaling import upscale
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_superres.formats.ome_zarr_layout import Version
     from napari_superres.image import Image
 
-__all__ = ["Item", "Made", "Step", "batch", "find_images", "run_batch"]
+__all__ = ["Item", "Made", "Step", "batch", "choose_series", "find_images", "run_batch"]
 
 
 def batch(
@@ -28,7 +29,7 @@ def batch(
     *,
     suffix: str = ".ome.zarr",
     recursive: bool = False,
-    series: int = 0,
+    series: int | None = None,
     level: int = 0,
     missing: Literal["warn", "error"] = "warn",
     labels: bool = False,
@@ -57,8 +58,11 @@ def batch(
     recursive : bool
         Whether folders inside folders are searched too; results then lie in folders of the same
         names.
-    axes, series, level, missing
+    axes, level, missing
         As for `read`.
+    series : int, optional
+        As for `read`. If None, of a data set whose files describe each other, the series that
+        lies in the file itself; else the first one.
     labels : bool
         Whether label images beside OME-Zarr images are made finer too.
     overwrite, ome_zarr, workers
@@ -82,14 +86,15 @@ def batch(
     """
 
     def make(source: str) -> Made:
-        image = read(source, axes=axes, series=series, level=level, missing=missing)
+        chosen, left = choose_series(source) if series is None else (series, ())
+        image = read(source, axes=axes, series=chosen, level=level, missing=missing)
         results = upscale(image, model, **wishes)
         result, spread = results if isinstance(results, tuple) else (results, None)
         found: dict[str, Image] = {}
         if labels:
-            chosen = {key: wishes.get(key) for key in ("channels", "planes", "region")}
-            found = finer_labels(image, result.plan.scale, **chosen)
-        return Made(image, result, found, spread, image.warnings)
+            part = {key: wishes.get(key) for key in ("channels", "planes", "region")}
+            found = finer_labels(image, result.plan.scale, **part)
+        return Made(image, result, found, spread, (*image.warnings, *left))
 
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     todo = find_images(given, folder, recursive=recursive)

@@ -89,7 +89,7 @@ def run_batch(
     place = place or Workers()
     options = {"overwrite": overwrite, "ome_zarr": ome_zarr, "workers": workers}
     taken: dict[str, str] = {}
-    files: dict[str, str] = {}
+    files: dict[tuple[str, int], str] = {}
     for number, (source, below) in enumerate(images.items(), 1):
         begin = time.monotonic()
         item = Item(source)
@@ -171,7 +171,7 @@ def _placed(
     folder: str,
     suffix: str,
     taken: dict[str, str],
-    files: dict[str, str],
+    files: dict[tuple[str, int], str],
 ) -> Item:
     """Return an image's item with the place of its result.
 
@@ -185,12 +185,14 @@ def _placed(
     taken : dict
         Places of results so far, and whose they are; grows.
     files : dict
-        Files of data sets so far, and with which one they were read; grows.
+        Files of data sets so far, each with a series, and with which one they were read; grows.
     """
     item = replace(item, notes=made.notes)
     source = made.image.source
-    own = [*map(str, source.get("files") or ()), str(source.get("path", item.source))]
-    if (other := files.get(own[-1])) is not None:
+    series = int(source.get("series", 0))
+    names = [*(source.get("files") or ()), source.get("path", item.source)]
+    own = [(str(name), series) for name in names]
+    if (other := next((files[one] for one in own if one in files), None)) is not None:
         reason = f"It belongs to the data set that was read with '{other}'."
         return replace(item, state="left out", reason=reason)
     if len(own) > 1:

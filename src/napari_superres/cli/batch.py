@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from napari_superres.cli.captions import captions_shown, check_shown
 from napari_superres.cli.console import batch_bar, talk
@@ -65,25 +66,30 @@ def batch(
 
     IN are files, OME-Zarr folders, addresses, or folders of them. What fails does not stop the
     others: it is listed at the end, and the exit code is 3. The same command goes on where it was:
-    results that are there are kept, once they are known to be what the same settings give.
+    results that are there are kept, once they are known to be what the same settings give. Where
+    each file of a data set holds a series of its own, that one is made, unless --series names one.
 
     \b
     superres batch slides results
     superres batch a.ome.tif b.ome.zarr results --scale 4 --suffix .ome.tif
     superres batch -r experiment results --channels DAPI
     """  # noqa: D301, click wants the character
-    from napari_superres.batching import Made, find_images, run_batch
+    from napari_superres.batching import Made, choose_series, find_images, run_batch
     from napari_superres.job import choose_workers
 
+    source_of = click.get_current_context().get_parameter_source
+    named = source_of("series") is not ParameterSource.DEFAULT
     wishes = consent(wishes)
     wishes["device"], place = choose_workers(wishes["device"], cluster, scheduler)
 
     plans: dict[str, Any] = {}
 
     def make(source: str) -> Made:
-        image, result, spread, labels, notes = opened(source, dict(wishes))
+        chosen, left = (wishes["series"], ()) if named else choose_series(source)
+        image, result, spread, labels, notes = opened(source, {**wishes, "series": chosen})
         check_shown(result.plan, place)
         plans[source] = result.plan
+        notes = (*notes, *(as_options(note) for note in left))
         return Made(image, result, labels, spread, notes)
 
     begin = time.monotonic()

@@ -80,8 +80,22 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
         },
         metadata=facts.metadata,
         history=facts.history,
-        warnings=(*index.warnings, *facts.warnings, *((order.doubt,) if order.doubt else ())),
+        warnings=(
+            *index.warnings,
+            *facts.warnings,
+            *((order.doubt,) if order.doubt else ()),
+            *_elsewhere(index, series),
+        ),
     )
+
+
+def series_in(path: str) -> tuple[int, tuple[int, ...]]:
+    """Return how many series a file describes, and which of them have pixels in the file itself.
+
+    Of a data set, each file may describe all series and hold one.
+    """
+    index = open_index(os.path.realpath(path))
+    return len(index.series), _held(index)
 
 
 def _chosen(index: TiffIndex, series: int, level: int) -> Series:
@@ -101,6 +115,29 @@ def _chosen(index: TiffIndex, series: int, level: int) -> Series:
             f"Use level=0 to {len(found.levels) - 1}; 0 is the finest.",
         )
     return found
+
+
+def _held(index: TiffIndex) -> tuple[int, ...]:
+    """Return the series whose pixels lie, at least in part, in the file itself."""
+    return tuple(n for n, one in enumerate(index.series) if index.path in _holders(one))
+
+
+def _holders(found: Series) -> list[str]:
+    """Return the paths of the files that hold a series' pixels."""
+    return sorted({file.path for level in found.levels for file in level.files})
+
+
+def _elsewhere(index: TiffIndex, series: int) -> tuple[str, ...]:
+    """Say that the chosen series lies in other files, where the file itself may be meant."""
+    holders, held = _holders(index.series[series]), _held(index)
+    if len(index.series) == 1 or index.path in holders:
+        return ()
+    where = "another file" if len(holders) == 1 else f"{len(holders)} other files"
+    listed = ", ".join(map(str, held)) or "none"
+    return (
+        f"Series {series} lies in {where} of this data set, '{os.path.basename(holders[0])}'; "
+        f"this file holds series {listed}. Choose with series=.",
+    )
 
 
 def _other_files(found: Series) -> dict[str, Any]:

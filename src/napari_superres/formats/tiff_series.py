@@ -154,19 +154,20 @@ def _level(file: FileState, found: tifffile.TiffPageSeries) -> Level | None:
     native = np.dtype(found.dtype).newbyteorder("=")
     geometry = Geometry(rows, columns, samples, per_page, native)
     offset = found.dataoffset
+    files = _Files(file)
     if offset is not None and not found.is_multifile:
+        holder = files.find(key.parent.filehandle.path)  # of a data set, it may be another file
         stored = native.newbyteorder(key.parent.byteorder)
         end = int(offset) + planes * rows * columns * samples * stored.itemsize
         # What the header of a single page claims is believed until it is read, and the plan
         # refuses what is absurd. A stack whose planes are known to be cut off is refused at once.
-        if planes > per_page and end > file.size:
-            raise _truncated(file, end)
-        _check_extent(file, key.dataoffsets, key.databytecounts)
-        return ContiguousLevel(geometry, file, int(offset), stored)
+        if planes > per_page and end > holder.size:
+            raise _truncated(holder, end)
+        _check_extent(holder, key.dataoffsets, key.databytecounts)
+        return ContiguousLevel(geometry, holder, int(offset), stored)
     pages = _pages(found, planes // per_page)
     if pages is None:
         return None
-    files = _Files(file)
     tile = (
         (int(key.tiledepth), int(key.tilelength), int(key.tilewidth))
         if key.is_tiled

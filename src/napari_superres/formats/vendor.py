@@ -109,6 +109,13 @@ def open_image(path: str, *, axes: str | None = None, series: int = 0, level: in
     )
 
 
+def series_in(path: str) -> tuple[int, tuple[int, ...]]:
+    """Return how many scenes a file holds, and their numbers."""
+    real = os.path.realpath(path)
+    count = len(_reader(real, split_suffix(real)[1]).scenes)
+    return count, tuple(range(count))
+
+
 def _reader(path: str, suffix: str) -> Any:
     package, options = _PACKAGES[suffix]
     try:

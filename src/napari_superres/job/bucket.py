@@ -22,7 +22,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from napari_superres.errors import OutputError
-from napari_superres.job.lock import STALE_SECONDS, revoke
+from napari_superres.job.lock import STALE_SECONDS, Holder, revoke
 from napari_superres.job.manifest import read_fingerprint
 
 if TYPE_CHECKING:
@@ -185,6 +185,34 @@ class Claim:
                     copied = time.monotonic()
             except OSError as error:  # whoever writes blocks sees the error itself
                 log.info("no sign of life in '%s': %s", self.beside, error)
+
+
+def is_elsewhere(target: Destination) -> bool:
+    """Return whether a result in a bucket was last claimed by a job of another folder than ours."""
+    if target.beside is None:
+        return False
+    owner = target.part / "owner"
+    claimed = _read(target.beside / "lock").get("owner")
+    return claimed is not None and not (owner.exists() and owner.read_text() == claimed)
+
+
+def claimant(target: Destination) -> Holder | None:
+    """Return who holds the claim to a result in a bucket; None if nobody gives a sign of life."""
+    assert target.beside is not None
+    lock = target.beside / "lock"
+    record = _read(lock)
+    try:
+        beat = max(0.0, time.time() - lock.stat().st_mtime)
+        found = Holder(
+            host=str(record["host"]),
+            process=int(record["process"]),
+            since=str(record.get("since", "")),
+            doing="",
+            beat=beat,
+        )
+    except (FileNotFoundError, KeyError, TypeError, ValueError):  # given up
+        return None
+    return found if beat < STALE_SECONDS else None
 
 
 def _owner(path: Path) -> str:

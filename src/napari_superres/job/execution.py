@@ -15,7 +15,7 @@ from napari_superres.job.blocks import Blocks, check_held
 from napari_superres.job.bucket import Claim
 from napari_superres.job.destination import check_space, explained
 from napari_superres.job.finish import finish
-from napari_superres.job.folder import abandon, clear, dissolve
+from napari_superres.job.folder import abandon, dissolve, is_named, sweep
 from napari_superres.job.kept import is_finished
 from napari_superres.job.lock import BusyError, Lock
 from napari_superres.job.manifest import Manifest, is_done, read_fingerprint
@@ -186,7 +186,7 @@ class Job:
         target = self.target
         try:
             with Lock(target.lock, target.path, wait=math.inf) as lock:
-                if not target.manifest.exists():
+                if not target.manifest.exists() or is_named(target):
                     return 0  # another part has finished the result and swept the folder
                 check_held(own)
                 left = _missing_parts(target, part)
@@ -224,7 +224,7 @@ class Job:
             check_held(blocks.lock)
             yield blocks.progress("exporting", share)
         manifest.close()
-        clear(target)
+        sweep(target)
 
     def _write_labels(self, pool: Pool) -> Iterator[float]:
         """Write each label image by a job of its own, unless an earlier run has finished it."""

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from napari_superres.errors import Cancelled, OutputError, SuperresError
+from napari_superres.formats.changes import check_unchanged
 from napari_superres.formats.pyramid import level_shapes
 from napari_superres.formats.zarr_encode import sync_folders
 from napari_superres.job.blocks import check_held
 from napari_superres.job.destination import check_free, explained, remove, take_name
-from napari_superres.job.folder import check_own, clear, dissolve
+from napari_superres.job.folder import check_own, clear, dissolve, sweep
 from napari_superres.job.lock import Lock
 from napari_superres.job.manifest import read_fingerprint
 from napari_superres.job.progress import Progress
@@ -79,12 +80,13 @@ class Export:
                 for share in stream(target, self.image, self.image):
                     check_held(lock)
                     yield Progress(0, 1, step="exporting", under_way=share)
+                check_unchanged(self.image)
                 sync_folders({target.part})
                 take_name(target, target.exported)
                 sync_folders({target.path.parent})
             finally:
                 if lock.is_held():  # else it is somebody else's
-                    clear(target)
+                    sweep(target)
 
 
 def is_streamable(image: Image) -> bool:

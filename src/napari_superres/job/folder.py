@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 from napari_superres.errors import OutputError
 from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import put_back, remove
-from napari_superres.job.lock import Lock
+from napari_superres.job.lock import BusyError, Lock
 from napari_superres.job.manifest import is_committed
 
 if TYPE_CHECKING:
     from napari_superres.job.destination import Destination
 
+log = logging.getLogger(__name__)
 
 OWN = (
     "image.zarr",
@@ -66,6 +68,18 @@ def clear(target: Destination) -> None:
             remove(entry)
 
 
+def sweep(target: Destination) -> None:
+    """Empty the folder of a result that has its name, as far as that can be done.
+
+    The result is there: what cannot be removed is no reason to call it failed. `sweep_leftover`
+    tries again.
+    """
+    try:
+        clear(target)
+    except OSError as error:
+        log.info("'%s' is not swept yet: %s", target.part, error)
+
+
 def abandon(target: Destination) -> None:
     """Take away an unfinished result of which nothing is worth keeping."""
     clear(target)
@@ -108,17 +122,42 @@ def sweep_leftover(target: Destination) -> None:
     """
     if not target.part.is_dir():
         return
-    if not target.manifest.exists():
+    listed = target.manifest.exists()
+    if not listed:
         check_own(target)
-    named = is_committed(target.manifest) and target.is_finished()
-    if named and isinstance(target.path, Path):
-        finished = target.root if target.kind == "zarr" else target.exported
-        named = not finished.exists()
-    if not named and not os.path.lexists(target.old):
+    if not (is_named(target) or _is_unlisted(target) or os.path.lexists(target.old)):
         return
-    with Lock(target.lock, target.path):
-        put_back(target)
-        if named:
-            clear(target)
-    if named:
+    try:
+        with Lock(target.lock, target.path):
+            put_back(target)
+            left = is_named(target) or _is_unlisted(target)  # nobody has begun meanwhile
+            if left:
+                sweep(target)
+    except BusyError:
+        if listed:
+            raise
+        return  # somebody begins
+    if left:
         dissolve(target)
+
+
+def is_named(target: Destination) -> bool:
+    """Return whether the result that a folder's list tells of has got its name."""
+    return is_committed(target.manifest) and _is_taken(target)
+
+
+def _is_unlisted(target: Destination) -> bool:
+    """Return whether a folder holds what was left when a named result was swept halfway."""
+    return (
+        not target.manifest.exists()
+        and not all(_is_lock(name) for name in os.listdir(target.part))
+        and _is_taken(target)
+    )
+
+
+def _is_taken(target: Destination) -> bool:
+    """Return whether the result is there, and no other one that waits for the name."""
+    if not target.is_finished():
+        return False
+    finished = target.root if target.kind == "zarr" else target.exported
+    return not isinstance(target.path, Path) or not finished.exists()

@@ -147,9 +147,12 @@ class Lock:
     ) -> None:
         self._stop.set()
         self._beat.join()
-        if self.is_held():
-            self._write({})
-        self._file.close()
+        try:
+            if self.is_held():
+                self._file.truncate(0)  # an empty record needs no room on a full disk
+                os.fsync(self._file.fileno())
+        finally:
+            self._release()
 
     def is_held(self) -> bool:
         """Return whether the lock is still ours: nobody has taken it for abandoned."""
@@ -162,27 +165,41 @@ class Lock:
             self._file = self.path.open("a+b")
         except FileNotFoundError:  # its folder was removed this very moment
             return self._taken()
+        taken: bool | None = False
+        try:
+            taken = self._claimed()
+        finally:
+            if not taken:
+                self._release()
+        return self._taken() if taken is None else taken
+
+    def _claimed(self) -> bool | None:
+        """Take the lock of the open file; None if its folder was finished and removed meanwhile."""
         locked = _system_lock(self._file)
         has_locks = locked is not None
         if not has_locks:
             locked = holder(self.path) is None or _age(self.path) >= STALE_SECONDS
         if not locked:
-            self._file.close()
             return False
         if not _same_file(self._file, self.path):
-            self._file.close()  # its folder was finished and removed meanwhile
-            return self._taken()
+            return None
         elsewhere = _read(self.path).get("host") not in (None, socket.gethostname())
         if elsewhere and _age(self.path) < STALE_SECONDS:
-            self._file.close()
             return False
         self.note("")
         if not has_locks:
             time.sleep(LOOK_SECONDS)  # of several that came at once, the last to write has it
-            if not self.is_held():
-                self._file.close()
-                return False
+            return self.is_held()
         return True
+
+    def _release(self) -> None:
+        """Give up the operating system's lock, and close the file.
+
+        Closing alone is not enough: processes that were forked meanwhile have the file open too,
+        and the lock would live as long as they do.
+        """
+        _system_unlock(self._file)
+        self._file.close()
 
     def _busy(self, record: dict[str, Any]) -> BusyError:
         return BusyError(
@@ -271,6 +288,15 @@ def _system_lock(file: Any) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def _system_unlock(file: Any) -> None:
+    with contextlib.suppress(OSError):  # it was not ours, or the file system has none
+        if sys.platform == "win32":
+            file.seek(_FAR)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _same_file(file: Any, path: Path) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,9 +15,9 @@ from napari_superres.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from napari_superres.formats.ome_zarr_layout import Layout
+    from napari_superres.formats.remote_path import Place
 
 FORMAT = "napari-superres job 1"
 
@@ -191,9 +193,9 @@ class Manifest:
         self._sums[block.number][self._at(block)] = sums
 
 
-def read_entries(path: Path) -> Iterator[dict[str, Any]]:
+def read_entries(path: Place) -> Iterator[dict[str, Any]]:
     """Yield what can be read of a list, line by line, the first one with the fingerprint too."""
-    with path.open("rb") as file:
+    with path.open("rb") if isinstance(path, Path) else BytesIO(path.read_bytes()) as file:
         for line in file:
             entry = _loads(line)
             if entry is not None:

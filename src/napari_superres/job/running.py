@@ -109,7 +109,8 @@ def run(
         with other settings.
     executor : concurrent.futures.Executor, optional
         Where blocks are computed: threads of this process if None. With processes or machines
-        (``distributed.Client.get_executor()``) the folder of `path` must be the same for all.
+        (``distributed.Client.get_executor()``) the folder of `path` must be the same for all; for
+        an address, the folder that the variable NAPARI_SUPERRES_CACHE names.
     workers : int, optional
         How many blocks are computed at a time; None for one a processor as far as memory goes, or
         for what the executor has.

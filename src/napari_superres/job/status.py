@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_superres.errors import OutputError
+from napari_superres.job.bucket import claimant, is_elsewhere
 from napari_superres.job.destination import Destination, destination
 from napari_superres.job.lock import Holder, holder
 from napari_superres.job.manifest import read_entries
@@ -13,7 +14,8 @@ from napari_superres.job.manifest import read_entries
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from napari_superres.formats.remote_path import Place
 
 SPEED_OF = 200
 """Blocks from which the speed is taken, the newest ones."""
@@ -52,7 +54,8 @@ def status(path: str | os.PathLike[str]) -> Status:
     """Return how far the job of a result is.
 
     Nothing is locked or written, so it can be asked at any time and from any machine that sees the
-    disk.
+    disk or the bucket. Of a bucket, another machine than the job's sees copies that are some
+    seconds old.
 
     Parameters
     ----------
@@ -65,15 +68,34 @@ def status(path: str | os.PathLike[str]) -> Status:
         If there is neither a result nor an unfinished one.
     """
     target = destination(path)
-    lists = [p for p in (target.manifest, *target.part_manifests()) if p.exists()]
-    if not lists:
-        if target.is_finished():
-            return Status("finished")
-        raise OutputError(
-            f"There is no '{target.path}', and nobody has begun it.", "Check the name."
-        )
-    done, failed, times = _read(lists)
-    total = int(next(read_entries(lists[0]), {}).get("total", 0))
+    while lists := _lists(target):
+        try:
+            return _unfinished(target, lists)
+        except FileNotFoundError:  # the job has ended in this very moment: look again
+            continue
+    if target.is_finished():
+        return Status("finished")
+    raise OutputError(f"There is no '{target.path}', and nobody has begun it.", "Check the name.")
+
+
+Address = tuple[int, int]
+
+
+def _lists(target: Destination) -> list[Place]:
+    """Return the lists of blocks; of a bucket, the copies in it where the job is not ours."""
+    ours: list[Place] = [p for p in (target.manifest, *target.part_manifests()) if p.exists()]
+    if target.beside is None or (ours and not is_elsewhere(target)):
+        return ours
+    if target.is_finished():  # some buckets may not be listed
+        return []
+    try:
+        return [p for p in target.beside.iterdir() if p.name.startswith("manifest")]
+    except FileNotFoundError:  # there is no such bucket
+        return []
+
+
+def _unfinished(target: Destination, lists: list[Place]) -> Status:
+    total, done, failed, times = _read(lists)
     holders = tuple(_holders(target))
     return Status(
         state="running" if holders else "stopped",
@@ -86,17 +108,18 @@ def status(path: str | os.PathLike[str]) -> Status:
     )
 
 
-Address = tuple[int, int]
-
-
-def _read(lists: list[Path]) -> tuple[dict[Address, int], dict[Address, str], list[int]]:
-    """Return the bytes of finished blocks, the faults of failed ones, and when blocks ended."""
+def _read(
+    lists: list[Place],
+) -> tuple[int, dict[Address, int], dict[Address, str], list[int]]:
+    """Return the number of blocks, the bytes of those done, faults of failed ones, and all ends."""
+    total = 0
     done: dict[Address, int] = {}
     failed: dict[Address, str] = {}
     times: list[int] = []
     for path in lists:
         for entry in read_entries(path):
             try:
+                total = total or int(entry.get("total", 0))
                 at = int(entry["p"]), int(entry["k"])
                 if "error" in entry:
                     failed[at] = f"{entry['at']}: {entry['error']}"
@@ -106,7 +129,7 @@ def _read(lists: list[Path]) -> tuple[dict[Address, int], dict[Address, str], li
             except (KeyError, TypeError, ValueError):  # no block's line
                 continue
             failed.pop(at, None)
-    return done, failed, times
+    return total, done, failed, times
 
 
 def _left(times: list[int], blocks: int) -> float | None:
@@ -117,6 +140,11 @@ def _left(times: list[int], blocks: int) -> float | None:
 
 
 def _holders(target: Destination) -> Iterator[Holder]:
+    if is_elsewhere(target):
+        found = claimant(target)
+        if found is not None:
+            yield found
+        return
     for path in (target.lock, *target.part_locks()):
         found = holder(path)
         if found is not None:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import cloudpickle
 import numpy as np
 
-from napari_superres.errors import Cancelled, InputError, ResourceError
+from napari_superres.errors import Cancelled, InputError, OutputError, ResourceError
 from napari_superres.formats.ome_zarr_layout import stored_order
 from napari_superres.formats.ome_zarr_write import read_block, write_block
 from napari_superres.formats.pyramid import coarser
+from napari_superres.formats.remote_path import RemotePath
 from napari_superres.job.destination import explained, remove
 from napari_superres.job.lock import holds
 from napari_superres.job.manifest import Block, Sum
+from napari_superres.models.cache import VARIABLE
 from napari_superres.progress import on_tick
 
 if TYPE_CHECKING:
@@ -91,6 +93,9 @@ def pack(work: Work) -> Packed:
 
 _unpacked: dict[str, Work] = {}
 
+_seen: set[str] = set()
+"""Tokens of the jobs whose lock this process has seen."""
+
 
 def unpack(work: Work | Packed) -> Work:
     """Return what `pack` packed, from memory if this process has seen it."""
@@ -126,6 +131,8 @@ def compute(
     ------
     Cancelled
         If the job is over.
+    OutputError
+        If this process does not see the lock of the job, from the first.
     SuperresError
         If the pixels cannot be had, or the files not be written.
     """
@@ -253,5 +260,19 @@ def _lock_watcher(work: Work) -> Callable[[int, int], None]:
             if not holds(work.lock, work.token):
                 raise Cancelled(f"The job of '{work.target.path}' has ended.")
 
+    if work.token not in _seen and not work.lock.exists():
+        raise _unseen(work)
+    _seen.add(work.token)
     listen(0, 1)
     return listen
+
+
+def _unseen(work: Work) -> OutputError:
+    advice = "write to a disk that they share."
+    if isinstance(work.target.path, RemotePath):
+        advice = f"start the job with {VARIABLE} in a folder that they share, such as the home."
+    return OutputError(
+        f"This worker does not see '{work.lock}', by which the job of '{work.target.path}' is "
+        "known.",
+        f"All workers must see that folder: {advice}",
+    )

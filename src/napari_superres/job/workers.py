@@ -144,8 +144,8 @@ def choose_workers(
     Returns
     -------
     (str, Workers)
-        With several devices, the first of their kind is the one to plan for: they compute the same
-        pixels.
+        With several devices, or a numbered one in several processes, the first of their kind is
+        the one to plan for: they compute the same pixels.
 
     Raises
     ------
@@ -172,7 +172,9 @@ def choose_workers(
             f"Write local:4, or the name of a queue and a number: {', '.join(QUEUES)}.",
         )
     if queue == "local":
-        return device, Workers(devices=(device,) * count)
+        # Each worker sees the named GPU alone, and calls it cuda:0.
+        planned = _kind((device,)) if device.startswith("cuda:") else device
+        return planned, Workers(devices=(device,) * count)
     return device, Workers(queue=queue, count=count)
 
 
