@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ from napari_superres.job.parts import parse_part
 from napari_superres.job.pool import check_workers
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Executor
 
@@ -74,7 +74,7 @@ def write(
     ):
         if progress is not None:
             progress(step)
-    return destination(path).path if is_url(path) else Path(path).expanduser()
+    return destination(path).path if is_url(path) else Path(os.path.expanduser(path))
 
 
 def run(

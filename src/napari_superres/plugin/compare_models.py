@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -289,7 +290,7 @@ class ComparisonDialog(QDialog):
         image = layer_to_image(self._layer)
         part = part_on_screen(self._viewer, self._layer, image)
         scale = int(self.scale.currentData())
-        folder = str(Path(self.folder.text().strip()).expanduser())
+        folder = os.path.expanduser(self.folder.text().strip())
         return Wish(image, part, self.ticked, scale, folder)
 
     def _succeeded(self, made: Comparison) -> None:
