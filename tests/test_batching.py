@@ -223,20 +223,21 @@ def test_series_that_a_batch_leaves_out_are_told(tmp_path: Path) -> None:
     assert (item.notes, sr.read(item.output).shape) == ((), (2, 40, 60))
 
 
-@pytest.mark.parametrize(
-    ("count", "held", "told"), [(3, (1, 2), "series 1, 2 of"), (2, (), "none")]
-)
-def test_a_file_of_a_data_set_that_does_not_say_which_series_is_meant_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, held: tuple[int, ...], told: str
+def test_a_file_of_a_data_set_that_holds_no_series_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pixels of another file are written under its name, or one of its two positions is lost."""
+    """Pixels of another file are written under its name."""
     tifffile.imwrite(tmp_path / "a.tif", ramp((20, 24)))
-    monkeypatch.setattr(tiff, "series_in", lambda path: (count, held))
+    monkeypatch.setattr(tiff, "series_in", lambda path: (2, ()))
     (item,) = batch(tmp_path / "a.tif", tmp_path / "out", "nearest")
     assert item.state == "failed"
-    assert told in item.reason
+    assert "holds none of them" in item.reason
     (item,) = batch(tmp_path / "a.tif", tmp_path / "out", "nearest", series=0)
     assert item.state == "done", "who names one gets it"
+    # In a data set of several files with several positions each.
+    monkeypatch.setattr(tiff, "series_in", lambda path: (8, (4, 5)))
+    chosen, (note,) = choose_series(str(tmp_path / "a.tif"))
+    assert (chosen, "series 5 of this file are left out" in note) == (4, True)
 
 
 def test_scenes_that_a_batch_leaves_out_are_told(

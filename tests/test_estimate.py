@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,8 @@ import pytest
 from napari_superres.estimate import Speed, measure_speed
 from napari_superres.image import Image
 from napari_superres.models import crew
-from napari_superres.models.ncnn_stages import Stage
 from napari_superres.upscaled_array import UpscaledArray
-from napari_superres.upscaling import plan_for, planned
+from napari_superres.upscaling import plan_for
 
 if TYPE_CHECKING:
     from napari_superres.plan import Plan
@@ -32,24 +30,15 @@ def _plan(image: Image, device: str = "cpu") -> Plan:
     return plan_for(image, "microscopy-fast-x2", device=device, **wishes)
 
 
-@pytest.mark.parametrize(("threads", "sleep"), [(8, 0.01), (1, 0.001)])
+@pytest.mark.parametrize(("helpers", "at_once"), [(7, 1), (0, 8)])
 def test_workers_who_share_the_cores_are_not_counted_twice(
-    threads: int, sleep: float, monkeypatch: pytest.MonkeyPatch
+    helpers: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A night would turn out to be a week: a tile has all cores already, whoever asks for it."""
-
-    def slow(self: Any, piece: Any, inputs: Any, out: np.ndarray, *rest: Any) -> None:
-        time.sleep(sleep)  # no arithmetic: only the schedule counts
-        out[...] = 1
-
-    monkeypatch.setattr(Stage, "_compute", slow)
-    monkeypatch.setattr(crew, "_crew", crew.Crew(8, threads - 1))
-    image = _image()
-    plan = _plan(image)
-    expected = measure_speed(image, plan).seconds(plan, workers=8)
-    begin = time.perf_counter()
-    planned(image, plan).data.compute(scheduler="threads", num_workers=8)
-    assert 0.6 < expected / (time.perf_counter() - begin) < 2.5
+    monkeypatch.setattr(crew, "_crew", crew.Crew(8, helpers))
+    plan = _plan(_image(8192))
+    plan = replace(plan, compute=replace(plan.compute, engine="ncnn"))
+    assert Speed(5.0, 1.0).seconds(plan, workers=8) == 5 + plan.tiles / at_once
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_superres.consistency import RADIUS
+from napari_superres.kept_tiles import LIMIT
 from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Compute, Setting, load_family
 from napari_superres.resources import human_bytes
@@ -123,6 +124,14 @@ class Plan:
         partly = sum(self.removes_part(channel) for channel in range(len(self.denoise)))
         return 2 + partly / len(self.denoise)
 
+    @property
+    def kept_bytes(self) -> int:
+        """Most memory of a process for tiles that are kept for a while."""
+        if not (self.feather or self.samples > 1 or self.spec.unit == "plane"):
+            return 0
+        kept = math.prod(self.output_shape) * (2 if self.samples > 1 else 1)
+        return min(LIMIT, np.dtype(np.float32).itemsize * kept)
+
     def keeps(self, kept: Sequence[Span]) -> bool:
         """Return whether a tile, by what it keeps along y and x, is kept in memory for a while."""
         return self.samples > 1 or self.spec.unit == "plane" or self._shared(kept)
@@ -186,7 +195,8 @@ class Plan:
     def overhead(self) -> float:
         """How many source pixels the model sees for each that is kept.
 
-        Each tile counts once: those that several blocks need are kept for the others.
+        Each tile counts once: those that several blocks need are kept for the others of the same
+        process, as far as memory for them goes.
         """
         y, x = self.lattices()
         seen = [

@@ -14,6 +14,8 @@ RECORD: dict[str, Any] = {
     "citation": "Somebody, somewhere.",
     "engine": "numpy 2",
     "plan": {
+        "axes": "zyx",
+        "shape": [3, 300, 265],
         "scale": 4,
         "precision": "float32",
         "limits": None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path  # noqa: TC003
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import tifffile
 
 from napari_superres.errors import AxesError, InputError, UnreadableError
 from napari_superres.formats import read
+from tests.formats.records import RECORD
 from tests.formats.tiff_files import (
     VARIANTS,
     Variant,
@@ -193,7 +196,19 @@ def test_a_damaged_record_of_ours_is_told(tmp_path: Path, key: str, text: str) -
     assert any("OME metadata unreadable: " in warning for warning in image.warnings)
 
 
-@pytest.mark.parametrize("text", ["0", '["x"]', '[{"model": "x"}]', '[{"plan": {}}]'])
+DAMAGED = [
+    json.dumps([{**RECORD, **wrong}])
+    for wrong in (
+        {"weights": None},
+        {"trained_on": None},
+        {"plan": {**RECORD["plan"], "consistency": "none"}},
+        {"plan": {**RECORD["plan"], "denoise": None}},
+        {"plan": {k: v for k, v in RECORD["plan"].items() if k != "axes"}},
+    )
+]
+
+
+@pytest.mark.parametrize("text", ["0", '["x"]', '[{"model": "x"}]', '[{"plan": {}}]', *DAMAGED])
 def test_a_damaged_history_costs_nothing_else(tmp_path: Path, text: str) -> None:
     """Half a history is told as the whole, or ends the program that tells it."""
     image = read(result_with(tmp_path, "history", text))
@@ -206,7 +221,7 @@ def result_with(folder: Path, key: str, text: str) -> Path:
     """Write a file in which an entry of what we store is this."""
     record = (
         '<StructuredAnnotations><MapAnnotation ID="Annotation:0" Namespace="napari-superres/1">'
-        f'<Value><M K="{key}">{text}</M></Value></MapAnnotation></StructuredAnnotations>'
+        f'<Value><M K="{key}">{escape(text)}</M></Value></MapAnnotation></StructuredAnnotations>'
     )
     xml = ome_text('SizeX="30" SizeY="20"', '<TiffData IFD="0"/>', top=record)
     return write_ome(folder / "a.ome.tif", picture((1, 20, 30), "uint16"), xml)

@@ -24,6 +24,7 @@ from napari_superres.errors import InputError
 from napari_superres.plugin import files, keep_row, layer_to_image, steps, upscale_layer, widget
 from napari_superres.plugin.layer_history import history_of
 from napari_superres.plugin.layer_tuples import joined
+from napari_superres.plugin.meter import Meter
 from napari_superres.plugin.reader import open_layers
 from napari_superres.plugin.view import Visible
 from napari_superres.plugin.widget import SuperresWidget
@@ -282,6 +283,16 @@ def test_channels_are_planned_together_only_where_that_changes_no_pixel() -> Non
     drawn = [replace(plan, spec=replace(plan.spec, random=True)) for plan in plans]
     assert steps.together(sources, drawn).plan is None
     assert steps.together(sources[:1], drawn[:1]).plan == drawn[0]
+
+
+def test_channels_that_are_planned_apart_keep_to_the_budget(tmp_path: Path) -> None:
+    """Without a plan of all together as many blocks would be computed as there are cores."""
+    sources = [as_image(np.full((8, 9), n, np.uint8), "yx") for n in (1, 2)]
+    plans = [plan_for(one, "bicubic", scale=2) for one in sources]
+    plans = [replace(plan, spec=replace(plan.spec, random=True)) for plan in plans]
+    result, path = steps.together(sources, plans), str(tmp_path / "r.ome.zarr")
+    with pytest.raises(sr.ResourceError, match="budget is 1 B"):
+        list(steps.write_to(result, path, 1, Meter(), plans))
 
 
 def test_channels_that_were_run_alike_are_told_as_one_result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -262,6 +263,14 @@ def test_a_truth_of_other_channels_or_planes_is_refused(
             source, ["nearest"], truth=truth, channels=["DNA"], **wishes
         ).pictures
         np.testing.assert_array_equal(picture.truth, fine[1, 2])
+    if len(names) == 1:
+        plain = replace(truth, channels=(sr.Channel(),))
+        (picture,) = sr.compare(
+            source, ["nearest"], truth=plain, channels=["nuclei"], **wishes
+        ).pictures
+        np.testing.assert_array_equal(picture.truth, fine[0, 2])
+        with pytest.raises(sr.InputError, match="no names say which"):
+            sr.compare(source, ["nearest"], truth=plain, **wishes)
     one = select(truth, planes={"z": 0})
     with pytest.raises(sr.InputError, match="1 planes along z"):
         sr.compare(source, ["nearest"], truth=one, **wishes)

@@ -27,7 +27,7 @@ def choose_series(source: str) -> tuple[int, tuple[str, ...]]:
     Raises
     ------
     InputError
-        If the pixels of none of them, or of several others than the first, lie in the file.
+        If the pixels of none of them lie in the file.
     """
     reader = READERS.get(split_suffix(source)[1])
     module = importlib.import_module(reader) if reader and os.path.isfile(source) else None
@@ -41,15 +41,10 @@ def choose_series(source: str) -> tuple[int, tuple[str, ...]]:
             f"'{source}' describes {count} series and holds none of them.",
             "Give the files that hold their pixels, or choose one with series=.",
         )
-    if len(held) == 1:
-        return held[0], ()
-    listed = ", ".join(map(str, held))
-    if 0 not in held:
-        raise InputError(
-            f"'{source}' holds series {listed} of its data set, and only one is made of each file.",
-            f"Choose one with series={held[0]}.",
-        )
-    left = ", ".join(map(str, held[1:]))
-    return 0, (
-        f"Only series 0 is made; series {left} of this file are left out. Choose with series=.",
+    first, left = held[0], ", ".join(map(str, held[1:]))
+    if not left:
+        return first, ()
+    return first, (
+        f"Only series {first} is made; series {left} of this file are left out. "
+        "Choose with series=.",
     )

@@ -100,6 +100,7 @@ def pictures_of(
                 scale=scale,
                 degrade=degrade,
                 kind=kinds[number] if kinds else "",
+                only=channels is not None and len(channels) == 1,
             )
 
 
@@ -114,6 +115,7 @@ def _picture(
     scale: int,
     degrade: bool,
     kind: str,
+    only: bool,
 ) -> Picture:
     whole = f"{image.axes} {' x '.join(map(str, image.shape))} {image.dtype}"
     one = _plane(image, channel, planes)
@@ -130,7 +132,7 @@ def _picture(
     if degrade:
         fine, part = _degraded(part, scale)
     elif truth is not None:
-        fine = _truth(truth, image, channel, planes, (y, x), scale)
+        fine = _truth(truth, image, channel, planes, (y, x), scale, only=only)
     if min(part.shape[:2]) < SMALLEST:
         raise InputError(
             f"'{image.name}' gives a picture of {part.shape[0]} x {part.shape[1]} source pixels, "
@@ -222,6 +224,8 @@ def _truth(
     planes: Mapping[str, Any],
     region: tuple[slice, slice],
     scale: int,
+    *,
+    only: bool,
 ) -> np.ndarray:
     for axis in "yx":
         if truth.size(axis) != scale * image.size(axis):
@@ -237,18 +241,23 @@ def _truth(
                 f"'{image.name}' has {image.size(axis)}.",
                 "Give a truth with the same planes.",
             )
-    index = _its_channel(truth, image, _number(image, channel))
+    index = _its_channel(truth, image, _number(image, channel), only=only)
     one = _plane(truth, index if "c" in truth.axes else None, planes)
     spans = [range(*cut.indices(image.size(a))) for a, cut in zip("yx", region, strict=True)]
     cuts = [slice(s.start * scale, s.stop * scale) for s in spans]
     return _array(select(one, region=(cuts[0], cuts[1])))
 
 
-def _its_channel(truth: Image, image: Image, index: int) -> int:
-    """Return which channel of the truth belongs to one of the image: by name, or by order."""
+def _its_channel(truth: Image, image: Image, index: int, *, only: bool) -> int:
+    """Return which channel of the truth belongs to one of the image: by name, or by order.
+
+    If it is the `only` one that is compared, a truth without channels is its own.
+    """
     names, own = ([channel.name for channel in one.channels] for one in (truth, image))
     if own and own[index] and own.count(own[index]) == names.count(own[index]) == 1:
         return names.index(own[index])
+    if only and truth.size("c") == 1 and not any(names):
+        return 0
     if truth.size("c") != image.size("c"):
         called = own[index] if own and own[index] else index
         raise InputError(

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_RECORD = {
-    "program",
-    "version",
-    "model",
-    "trained_on",
-    "weights",
-    "licence",
-    "citation",
-    "engine",
-    "plan",
-    "tile",
-    "source",
-    "time",
+_WORDS = ("program", "version", "model", "trained_on", "licence", "citation", "engine", "time")
+_RECORD: dict[str, Any] = {
+    **dict.fromkeys(_WORDS, str),
+    "weights": Mapping,
+    "plan": Mapping,
+    "source": Mapping,
+    "tile": list,
 }
-_PLAN = {"scale", "precision", "limits", "denoise", "consistency", "samples"}
+_CONSISTENCY = ("pixel", "local", "off")
+_PLAN: dict[str, Any] = {
+    "axes": str,
+    "shape": list,
+    "scale": int,
+    "precision": str,
+    "limits": (list, type(None)),
+    "denoise": list,
+    "consistency": str,
+    "samples": int,
+}
 
 
 def read_history(kept: Any, where: str) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
@@ -49,8 +53,13 @@ def read_history(kept: Any, where: str) -> tuple[tuple[Mapping[str, Any], ...], 
 
 def _is_whole(record: Any) -> bool:
     return (
-        isinstance(record, Mapping)
-        and record.keys() >= _RECORD
-        and isinstance(record["plan"], Mapping)
-        and record["plan"].keys() >= _PLAN
+        _has(record, _RECORD)
+        and _has(record["plan"], _PLAN)
+        and record["plan"]["consistency"] in _CONSISTENCY
+    )
+
+
+def _has(kept: Any, kinds: Mapping[str, Any]) -> bool:
+    return isinstance(kept, Mapping) and all(
+        key in kept and isinstance(kept[key], kind) for key, kind in kinds.items()
     )

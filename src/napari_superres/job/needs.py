@@ -99,13 +99,13 @@ def fitting_workers(image: Image, workers: int | None) -> int:
     if plan is None:
         return workers or processors()
     if workers is None:
-        fitting = int(SHARE * free_memory() / plan.task_bytes)
+        fitting = int((SHARE * free_memory() - plan.kept_bytes) / plan.task_bytes)
         usual = processors() if plan.compute.device == "cpu" else THREADS_ON_GPU
         if plan.spec.unit == "plane":  # a plane keeps the whole device busy for minutes
             usual = 1
         workers = max(1, min(usual, fitting))
     check_memory(
-        plan.task_bytes * workers,
+        plan.task_bytes * workers + plan.kept_bytes,
         f"Computing {workers} block{'s' if workers > 1 else ''} of '{image.called}' at a time",
         "Use fewer workers, or a smaller tile.",
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_superres.formats.remote_path import Place
 
+_LOOKS = 5
 SPEED_OF = 200
 """Blocks from which the speed is taken, the newest ones."""
 
@@ -68,11 +69,18 @@ def status(path: str | os.PathLike[str]) -> Status:
         If there is neither a result nor an unfinished one.
     """
     target = destination(path)
-    while lists := _lists(target):
+    for _ in range(_LOOKS):
+        lists = _lists(target)
+        if not lists:
+            break
         try:
             return _unfinished(target, lists)
         except FileNotFoundError:  # the job has ended in this very moment: look again
             continue
+    else:
+        raise OutputError(
+            f"The lists of what is done of '{target.path}' cannot be read.", "Ask again."
+        )
     if target.is_finished():
         return Status("finished")
     raise OutputError(f"There is no '{target.path}', and nobody has begun it.", "Check the name.")

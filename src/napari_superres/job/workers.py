@@ -207,7 +207,7 @@ def _on_this_machine(plan: Plan, devices: Sequence[str], threads: int) -> Iterat
     distributed = _distributed()
     _check_devices(devices)
     check_memory(
-        len(devices) * (plan.task_bytes * threads + PROCESS_BYTES),
+        len(devices) * (plan.task_bytes * threads + plan.kept_bytes + PROCESS_BYTES),
         f"Computing in {len(devices)} processes",
         "Use fewer, or a smaller tile.",
     )
@@ -247,7 +247,7 @@ def _in_a_queue(plan: Plan, queue: str, count: int, threads: int) -> Iterator[An
     if known.get("cores") is None:
         options |= {"cores": threads, "processes": 1}
     if known.get("memory") is None:
-        options["memory"] = f"{plan.task_bytes * threads + MODEL_BYTES}B"
+        options["memory"] = f"{plan.task_bytes * threads + plan.kept_bytes + MODEL_BYTES}B"
     try:
         cluster = kind(**options)
     except (OSError, ValueError, RuntimeError) as error:

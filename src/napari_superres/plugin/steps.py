@@ -188,7 +188,7 @@ def to_file(
     plans = []
     for image, wishes in zip(images, settings, strict=True):
         plans.append((yield from prepare(image, wishes, meter)))
-    yield from write_to(together(images, plans), path, budget, meter)
+    yield from write_to(together(images, plans), path, budget, meter, plans)
     return read(path), plans[0]
 
 
@@ -220,13 +220,17 @@ def together(images: Sequence[Image], plans: Sequence[Plan]) -> Image:
 
 
 def write_to(
-    image: Image, path: str, budget: int | None, meter: Meter
+    image: Image, path: str, budget: int | None, meter: Meter, plans: Sequence[Plan] = ()
 ) -> Generator[object, None, str]:
-    """Write an image to a file, computing it if it is lazy, and return the path."""
+    """Write an image to a file, computing it if it is lazy, and return the path.
+
+    Of channels that were planned apart there is no one plan: `plans` are theirs.
+    """
     from napari_superres.job import run
 
     plan = image.plan
-    workers = None if plan is None else workers_for(plan, budget)
+    each = (plan,) if plan else plans
+    workers = min((workers_for(one, budget) for one in each), default=None)
     steps = run(image, path, workers=workers)
     meter.unit, meter.where = ("tile", plan.compute.device) if plan else ("block", "")
     try:

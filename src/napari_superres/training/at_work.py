@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+log = logging.getLogger(__name__)
+
+
 @contextlib.contextmanager
 def at_work(folder: Path) -> Iterator[None]:
     """Keep other trainings out of a folder, which is made if it is not there.
 
-    The system lets go of it when the program ends, however it ends.
+    The system lets go of it when the program ends, however it ends. Where the file system has no
+    locks, nobody is kept out.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ def at_work(folder: Path) -> Iterator[None]:
             f"Another training is at work in '{folder}'.",
             "Wait until it is done, or choose another folder.",
         ) from error
+    except (OSError, NotImplementedError) as error:
+        log.info("'%s' cannot be locked: %s", folder, error)
     try:
         yield
     finally:
