@@ -11,9 +11,8 @@ import numpy as np
 
 from napari_superres.consistency import RADIUS
 from napari_superres.kept_tiles import LIMIT
-from napari_superres.models.catalog import MODELS
 from napari_superres.models.engine import Compute, Setting, load_family
-from napari_superres.resources import human_bytes
+from napari_superres.plan_words import plan_words
 from napari_superres.tiles import Lattice
 
 if TYPE_CHECKING:
@@ -292,104 +291,7 @@ class Plan:
         return self.shape[self.axes.index(axis)]
 
     def __str__(self) -> str:
-        source = " x ".join(map(str, self.shape))
-        result = " x ".join(map(str, self.output_shape))
-        compute = self.compute
-        lines = [
-            ("model", f"{self.spec.name} ({self.spec.title})"),
-            ("trained on", self.spec.domain),
-            ("proven with", self.spec.proven),
-            ("source", f"{self.axes}  {source}  {self.source_dtype}"),
-            ("result", f"{self.axes}  {result}  {self.dtype}  {human_bytes(self.output_bytes)}"),
-            *self._tile_lines(),
-            ("limits", self._limits_words()),
-            ("light", f"consistency '{self.consistency}'"),
-            (
-                "engine",
-                f"{compute.engine} {compute.version} on {compute.device}, {compute.precision}, "
-                f"batch {compute.batch}",
-            ),
-            (
-                "memory",
-                f"about {human_bytes(self.task_bytes)} a task beside the model"
-                + self._weights_words(),
-            ),
-            ("work", f"{self.flop / 1e15:.3g} PFLOP"),
-            ("licence", self.spec.licence_words),
-            ("cite", self.spec.citation),
-        ]
-        after = next(i for i, (key, _) in enumerate(lines) if key == "light") + 1
-        if any(d is not None for d in self.denoise):
-            lines.insert(after, ("denoise", self._denoise_words()))
-        if self.options:
-            lines.insert(after, ("options", ", ".join(f"{k}={v}" for k, v in self.options)))
-        if self.spread:
-            lines.insert(after, ("spread", self._spread_words()))
-        return "\n".join(f"{key:<12}{value}" for key, value in lines)
-
-    def _tile_lines(self) -> list[tuple[str, str]]:
-        y, x = self.tile
-        seam = f"feather {self.feather}" if self.feather else "hard seams"
-        cost = f"{self.overhead:.2f} pixels computed for each kept"
-        if self.spec.unit == "tile":
-            size = f"{self.tiles} of {y} x {x} pixels, halo {self.halo}, {seam}; {cost}"
-            return [("tiles", size), ("halo", self._halo_words())]
-        if self.tiles == self.planes:
-            return [("planes", f"{self.planes}, each restored at once")]
-        overlap = self.feather + 2 * self.context
-        return [
-            (
-                "planes",
-                f"{self.planes}, each in {self.tiles // self.planes} parts of up to {y} x {x} "
-                f"pixels, which share {overlap}; {cost}",
-            )
-        ]
-
-    def _weights_words(self) -> str:
-        if self.weights_bytes < 2**30:
-            return ""
-        return f", whose numbers take {human_bytes(self.weights_bytes)}"
-
-    def _spread_words(self) -> str:
-        if self.spread == "predicted error":
-            return f"the error that the model predicts of itself; {self.passes:.3g} passes in all"
-        kind = "draws" if self.spec.random else "flips and rotations"
-        return (
-            f"{self.spread}: standard deviation over {self.samples} {kind}, of which the result "
-            "is the mean"
-        )
-
-    def _halo_words(self) -> str:
-        if self.halo >= self.spec.radius:
-            return f"{self.halo} covers the receptive radius: tiled equals untiled"
-        if self.halo >= self.spec.halo:
-            seams = (
-                "seams below 1/255 were measured with the official weights"
-                if self.spec.name in MODELS
-                else "what lies beyond rarely matters, but seams were not measured"
-            )
-            return f"{self.halo} of a receptive radius of {self.spec.radius}: {seams}"
-        return (
-            f"{self.halo} is less than the {self.spec.halo} that this model needs: "
-            "expect visible seams between tiles"
-        )
-
-    def _denoise_words(self) -> str:
-        strengths = ", ".join(f"{d:.2g}" for d in self.denoise if d is not None)
-        if not self.spec.noise_input:
-            return strengths
-        noise = ", ".join(f"{std:.3g}" for std in self.noise)
-        words = f"{strengths} (removes noise of standard deviation {noise}"
-        if any(self.noise_lines):
-            words += ", more where it is brighter"
-        if any(map(self.removes_part, range(len(self.denoise)))):
-            words += "; the rest may be the specimen's own grain, and 'denoise' of 1 removes it too"
-        return f"{words})"
-
-    def _limits_words(self) -> str:
-        if self.limits is None:
-            return "none: the model commutes with gain and offset"
-        return ", ".join(f"{low:g} to {high:g}" for low, high in self.limits)
+        return plan_words(self)
 
 
 def margin_for(consistency: Consistency, multiple: int) -> int:
