@@ -38,6 +38,7 @@ FLOORS = {
     "pixels": 1,
     "consistency": 1,
     "plan": 1,
+    "plan_words": 1,
     "planning": 1,
     "provenance": 1,
     "surveying": 1,
