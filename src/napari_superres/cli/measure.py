@@ -42,4 +42,6 @@ def measure(
     image = read(result, axes=axes)
     given, known = (None if path is None else read(path, axes=axes) for path in (source, truth))
     figures = measured(image, given, known, gain=gain, offset=offset)
-    click.echo(json.dumps(figures.record()) if as_json else as_options(str(figures)))
+    report = figures.record()
+    report["notes"] = list(map(as_options, report["notes"]))
+    click.echo(json.dumps(report) if as_json else as_options(str(figures)))

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from napari_superres.cli.console import talk, transfer_bar
 from napari_superres.cli.opening import accept as agree
+from napari_superres.cli.wording import as_options
 from napari_superres.errors import SuperresError, WeightsError
 from napari_superres.models import custom, library
 from napari_superres.models.cache import accepted_licences, cache_folder
@@ -186,7 +187,7 @@ def verify(names: tuple[str, ...]) -> None:
         except WeightsError as error:
             wrong.append(error)
     for each in wrong[:-1]:
-        talk(f"Error: {each}")
+        talk(f"Error: {as_options(str(each))}")
     if wrong:
         raise wrong[-1]
     if not chosen:

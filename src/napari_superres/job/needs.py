@@ -76,7 +76,7 @@ def needs(images: Mapping[str, Image], workers: int | None = None) -> Needs:
     here = None if isinstance(target.path, RemotePath) else target.path.parent
     return Needs(
         workers=workers,
-        memory=workers * (image.plan.task_bytes if image.plan else 0),
+        memory=workers * image.plan.task_bytes + image.plan.kept_bytes if image.plan else 0,
         free_memory=free_memory(),
         disk=sum(space_for(own, nbytes) for own, nbytes in sizes.items()),
         free_disk=None if here is None else shutil.disk_usage(here).free,

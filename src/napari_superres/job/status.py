@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_superres.formats.remote_path import Place
 
+# Lists that vanish more often than this belong to no job that has just ended.
 _LOOKS = 5
 SPEED_OF = 200
 """Blocks from which the speed is taken, the newest ones."""
